@@ -1,0 +1,5 @@
+//! The incremental engine.
+
+pub mod digest;
+
+pub use digest::Digest;
