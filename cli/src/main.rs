@@ -1,2 +1,5 @@
-//! The command.
-fn main() {}
+//! The `synapse` command.
+
+fn main() -> std::process::ExitCode {
+    synapse_cli::main(None)
+}

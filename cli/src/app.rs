@@ -1,0 +1,139 @@
+//! Owns what a command works with: the environment it was given, and the store, ledger and
+//! target it opens when it needs them.
+
+use std::{
+    ffi::OsString,
+    fs::{File, OpenOptions},
+    path::{Path, PathBuf},
+    sync::{Arc, OnceLock},
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use synapse_backend::{Embedded, Options as BackendOptions};
+use synapse_engine::{
+    Cancel, EventSink, Failure, Session,
+    store::{Hook, Ledger, SqliteStore},
+    store_failure,
+};
+use synapse_rules::{counters::Counters, target::Target};
+
+use crate::{args::Output, credentials, home::Home};
+
+/// Network calls at once.
+const IO_JOBS: usize = 8;
+
+/// The environment of one command.
+pub struct App {
+    /// Where things are kept.
+    pub home: Home,
+    /// The current directory.
+    pub cwd: PathBuf,
+    /// How to talk.
+    pub output: Output,
+    /// Asks all work to stop.
+    pub cancel: Cancel,
+    /// Counts of work.
+    pub counters: Arc<Counters>,
+    /// Environment variables.
+    pub variable: fn(&str) -> Option<OsString>,
+    /// For fault tests: called before every state-changing step.
+    pub hook: Option<Hook>,
+    store: OnceLock<Arc<SqliteStore>>,
+}
+
+/// Unix seconds.
+pub fn seconds() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_secs() as i64)
+}
+
+/// Nanoseconds since 1970.
+pub fn nanoseconds() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_nanos() as i64)
+}
+
+impl App {
+    /// The environment of a command.
+    pub fn new(output: Output, variable: fn(&str) -> Option<OsString>, hook: Option<Hook>) -> Result<Self, Failure> {
+        let home = Home::find(variable)?;
+        let cwd = std::env::current_dir().map_err(|error| {
+            Failure::environment("cwd", format!("cannot tell the current directory: {error}"))
+                .hint("it may have been deleted; change to another one")
+        })?;
+        let (cancel, counters, store) = (Cancel::default(), Arc::default(), OnceLock::new());
+        Ok(Self { home, cwd, output, cancel, counters, variable, hook, store })
+    }
+
+    /// The store, opened on first use.
+    pub fn store(&self) -> Result<Arc<SqliteStore>, Failure> {
+        if let Some(store) = self.store.get() {
+            return Ok(Arc::clone(store));
+        }
+        let opened = SqliteStore::open(&self.home.store, self.hook.clone());
+        let store = Arc::new(opened.map_err(|error| store_failure(&error))?);
+        Ok(Arc::clone(self.store.get_or_init(|| store)))
+    }
+
+    /// A session of the engine on the workspace at `root`.
+    pub fn session(
+        &self,
+        root: &Path,
+        events: Arc<dyn EventSink>,
+        jobs: Option<u16>,
+        fail_fast: bool,
+    ) -> Result<Session, Failure> {
+        let jobs = jobs.map_or_else(processors, usize::from);
+        Ok(Session {
+            store: self.store()?,
+            events,
+            cancel: self.cancel.clone(),
+            scope: root.display().to_string(),
+            clock: seconds,
+            jobs,
+            io_jobs: IO_JOBS,
+            fail_fast,
+        })
+    }
+
+    /// The target that a login or `--local` chose; without either, why there is none.
+    pub fn target(&self, local: bool) -> Result<Arc<Target>, Failure> {
+        let chosen = credentials::load(&self.home.config_file())?;
+        if local || chosen.profile.as_deref() == Some(credentials::LOCAL) {
+            return self.embedded();
+        }
+        let token = (self.variable)("SYNAPSE_ACCESS_TOKEN").is_some_and(|token| !token.is_empty());
+        if token || chosen.has_token {
+            let what = "publishing to a platform over HTTP is not in this release yet";
+            return Err(Failure::environment("not-yet", what)
+                .hint("--local publishes into the embedded backend on this machine"));
+        }
+        Err(Failure::environment("not-authenticated", "Not authenticated. Run synapse login first")
+            .hint("--local publishes into the embedded backend on this machine and needs no login"))
+    }
+
+    fn embedded(&self) -> Result<Arc<Target>, Failure> {
+        let options = BackendOptions { hook: self.hook.clone(), ..BackendOptions::default() };
+        let backend = Embedded::open(&self.home.backend(), options).map_err(|error| {
+            Failure::environment("backend", error.to_string())
+                .at(self.home.backend().display().to_string())
+                .hint("check the folder's permissions, or set SYNAPSE_HOME to another")
+        })?;
+        let ledger = Ledger::open(&self.home.ledger(), self.hook.clone()).map_err(|error| store_failure(&error))?;
+        let counters = Arc::clone(&self.counters);
+        Ok(Arc::new(Target::new("local", Arc::new(backend), Arc::new(ledger), counters, true)))
+    }
+}
+
+/// Processors that this process may use.
+pub fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// One publish works on a workspace at a time where that matters: raising versions.
+pub fn bump_lock(home: &Home, root: &Path) -> Result<File, Failure> {
+    let name = synapse_engine::Digest::of(root.as_os_str().as_encoded_bytes()).hex();
+    let path = home.store.join("locks").join(format!("bump-{}", &name[..16]));
+    let failed = |error: std::io::Error| Failure::environment("lock", format!("cannot lock {}: {error}", path.display()));
+    let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
+    file.lock().map_err(failed)?;
+    Ok(file)
+}

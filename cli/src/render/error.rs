@@ -1,0 +1,103 @@
+//! Owns errors: text for people, objects for programs, and the exit code.
+
+use serde::Serialize;
+use synapse_engine::{Failure, FailureKind};
+use synapse_rules::config::{Diagnostic, Severity};
+
+use super::{BAD, DIM, HINT, Printer, WARN, paint};
+
+/// An error in a JSON document.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ErrorObject {
+    /// Stable name.
+    pub code: String,
+    /// What happened.
+    pub message: String,
+    /// Where.
+    #[serde(rename = "where")]
+    pub place: Option<String>,
+    /// What to do.
+    pub hint: Option<String>,
+}
+
+impl From<&Failure> for ErrorObject {
+    fn from(failure: &Failure) -> Self {
+        let Failure { code, message, place, hint, .. } = failure.clone();
+        Self { code, message, place, hint }
+    }
+}
+
+/// A failure and the others of the same attempt.
+pub fn flatten(failure: &Failure) -> Vec<&Failure> {
+    std::iter::once(failure).chain(failure.more.iter().flat_map(flatten)).collect()
+}
+
+/// The exit code of a failure.
+pub fn exit_code(kind: FailureKind) -> u8 {
+    match kind {
+        FailureKind::User | FailureKind::Python => 1,
+        FailureKind::Usage => 2,
+        FailureKind::Environment => 3,
+        FailureKind::Cancelled => 130,
+        FailureKind::MissingBlob | FailureKind::Bug => 255,
+    }
+}
+
+/// Prints a failure with its place, the source line where there is one, and its hint.
+pub fn print(printer: &mut Printer, failure: &Failure) {
+    for failure in flatten(failure) {
+        let what = if failure.kind == FailureKind::Bug {
+            format!("internal error: {}", failure.message)
+        } else {
+            failure.message.clone()
+        };
+        printer.line(format!("{} {what}", paint(BAD, "error:")));
+        excerpt(printer, failure.place.as_deref());
+        match (&failure.hint, failure.kind) {
+            (Some(hint), _) => printer.line(format!("{} {hint}", paint(HINT, "hint:"))),
+            (None, FailureKind::Bug) => {
+                printer.line(format!("{} this is a mistake of ours: please report it", paint(HINT, "hint:")));
+            }
+            (None, _) => {}
+        }
+    }
+}
+
+/// The place, and for `file:line:column` the line itself.
+fn excerpt(printer: &mut Printer, place: Option<&str>) {
+    let Some(place) = place else { return };
+    printer.line(format!("  {} {place}", paint(DIM, "-->")));
+    let mut parts = place.rsplitn(3, ':');
+    let (column, line, file) = (parts.next(), parts.next(), parts.next());
+    let number = |text: Option<&str>| text.and_then(|text| text.parse::<usize>().ok());
+    let (Some(column), Some(line), Some(file)) = (number(column), number(line), file) else { return };
+    let Some(text) = source_line(file, line) else { return };
+    let gutter = line.to_string();
+    let pad = " ".repeat(gutter.len());
+    let caret = " ".repeat(column.saturating_sub(1));
+    printer.line(format!("  {pad} {}", paint(DIM, "|")));
+    printer.line(format!("  {gutter} {} {text}", paint(DIM, "|")));
+    printer.line(format!("  {pad} {} {caret}{}", paint(DIM, "|"), paint(BAD, "^")));
+}
+
+/// A line of a configuration, unless it could hold a secret or is too long to help.
+fn source_line(file: &str, line: usize) -> Option<String> {
+    const LONGEST: usize = 160;
+    let bytes = std::fs::read(file).ok()?;
+    let diagnostic = synapse_rules::config::parse(&bytes, file).diagnostics;
+    // The diagnostic's own copy has the values of `env` masked.
+    let own = diagnostic.iter().find(|d| d.line as usize == line).map(|d| d.source_line.clone());
+    own.filter(|text| !text.is_empty() && text.chars().count() <= LONGEST)
+}
+
+/// Prints a warning of a configuration.
+pub fn warning(printer: &mut Printer, diagnostic: &Diagnostic) {
+    if diagnostic.severity == Severity::Error {
+        return;
+    }
+    printer.line(format!("{} {}", paint(WARN, "warning:"), diagnostic.message));
+    printer.line(format!("  {} {}", paint(DIM, "-->"), diagnostic.location()));
+    if let Some(hint) = &diagnostic.hint {
+        printer.line(format!("{} {hint}", paint(HINT, "hint:")));
+    }
+}

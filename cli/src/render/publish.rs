@@ -1,0 +1,146 @@
+//! Owns the text of a publish: what happened to each plugin that it matters for, and a summary.
+
+use std::fmt::Write;
+
+use synapse_engine::{Decision, reason};
+use synapse_rules::publish::{PluginReport, Stage, Status};
+
+use super::{
+    BAD, BOLD, DIM, GOOD, Printer, WARN, count,
+    document::{Totals, folder_name},
+    duration, paint, size,
+};
+use crate::args::Sort;
+
+/// More plugins than this, and those that are up to date are only counted.
+const FEW: usize = 12;
+
+fn label(status: Status) -> String {
+    let (style, text) = match status {
+        Status::Published => (GOOD, "published"),
+        Status::UpToDate => (DIM, "up to date"),
+        Status::Planned => (GOOD, "would send"),
+        Status::Refused => (BAD, "refused"),
+        Status::Failed => (BAD, "failed"),
+        Status::Skipped => (WARN, "skipped"),
+        Status::Cancelled => (WARN, "cancelled"),
+    };
+    paint(style, format!("{text:>10}"))
+}
+
+/// `code 0.1.0`, with the version raised where it was.
+pub fn name(report: &PluginReport) -> String {
+    let Some(plugin) = &report.plugin else { return paint(BOLD, folder_name(report)) };
+    let subject = paint(BOLD, plugin.subject());
+    match &report.bump {
+        Some(bump) if plugin.head.version != bump.new.to_string() => {
+            format!("{subject} {} -> {}", bump.old, bump.new)
+        }
+        Some(bump) => format!("{subject} {} (was {})", bump.new, bump.old),
+        None => format!("{subject} {}", plugin.head.version),
+    }
+}
+
+/// A stage's decision in words.
+pub fn decision(stage: &Stage) -> String {
+    match &stage.report.decision {
+        _ if stage.report.shared => "made by another process meanwhile".to_owned(),
+        Decision::Hit => "up to date".to_owned(),
+        Decision::Restore => "restored from the store".to_owned(),
+        Decision::Run(reasons) if reasons.is_empty() => "run".to_owned(),
+        Decision::Run(reasons) => format!("run: {}", reason::summary(reasons)),
+        Decision::Unknown => "depends on what the stage before it makes".to_owned(),
+    }
+}
+
+/// One line a plugin, and its stages where they were asked for.
+pub fn plugins(printer: &mut Printer, reports: &[PluginReport], verbose: bool) {
+    let mut text = String::new();
+    for report in reports {
+        if report.status == Status::UpToDate && reports.len() > FEW && !verbose {
+            continue;
+        }
+        let mut line = format!("{} {}", label(report.status), name(report));
+        let sent = matches!(report.status, Status::Published);
+        if let Some((_, bytes)) = report.outcome("archive").and_then(|o| o.blob_of("zip")).filter(|_| sent) {
+            let _ = write!(line, "  {}", size(bytes));
+        }
+        let why = report.stages.iter().find_map(|stage| match &stage.report.decision {
+            Decision::Run(reasons) if !reasons.is_empty() => Some(reason::summary(reasons)),
+            _ => None,
+        });
+        if let Some(why) = why.filter(|_| sent) {
+            let _ = write!(line, "  {}", paint(DIM, why));
+        }
+        let _ = writeln!(text, "{line}");
+        if verbose {
+            for stage in &report.stages {
+                let took = format!("{} ms", stage.report.ms);
+                let _ = writeln!(text, "{:13}{:9} {} {}", "", stage.stage, decision(stage), paint(DIM, took));
+            }
+            if let Some(url) = report.outcome("upload").and_then(|outcome| outcome.text("url")) {
+                let _ = writeln!(text, "{:13}{}", "", paint(DIM, url));
+            }
+        }
+    }
+    printer.text(text);
+}
+
+/// The last line.
+pub fn summary(printer: &mut Printer, totals: &Totals, target: &str, elapsed_ms: u64) {
+    let mut parts = Vec::new();
+    if totals.published > 0 {
+        parts.push(format!("{} published to {target}", count(totals.published, "plugin")));
+    }
+    if totals.up_to_date > 0 {
+        let what = if totals.published == 0 && totals.failed == 0 { count(totals.up_to_date, "plugin") } else { totals.up_to_date.to_string() };
+        parts.push(format!("{what} up to date"));
+    }
+    if totals.failed > 0 {
+        parts.push(paint(BAD, format!("{} not published", totals.failed)));
+    }
+    if parts.is_empty() {
+        parts.push("nothing to do".to_owned());
+    }
+    printer.line(format!("{} in {}", parts.join(", "), duration(elapsed_ms)));
+}
+
+/// The preview of a dry run: files with sizes, and what would be sent.
+pub fn preview(printer: &mut Printer, reports: &[PluginReport], sort: Sort, target: Option<&str>, verbose: bool) {
+    let mut text = String::new();
+    let (mut files, mut bytes, mut sends) = (0, 0, 0);
+    for report in reports {
+        let _ = writeln!(text, "{} {}", label(report.status), name(report));
+        let Some(plugin) = &report.plugin else { continue };
+        if report.status == Status::UpToDate && !verbose && reports.len() > 1 {
+            continue;
+        }
+        let mut entries = plugin.files.load();
+        if sort == Sort::Size {
+            entries.sort_by(|a, b| b.size.cmp(&a.size).then_with(|| a.path.cmp(&b.path)));
+        }
+        for entry in &entries {
+            let mark = if entry.executable { " *" } else { "" };
+            let _ = writeln!(text, "{:>12}  {}{mark}", size(entry.size), entry.path);
+        }
+        let own: u64 = entries.iter().map(|entry| entry.size).sum();
+        let _ = writeln!(text, "{:>12}  in {}", size(own), count(entries.len() as u64, "file"));
+        if report.status == Status::Planned {
+            sends += 1;
+            files += entries.len() as u64;
+            bytes += own;
+        }
+    }
+    printer.text(text);
+    let to = target.map_or_else(String::new, |target| format!(" to {target}"));
+    printer.line(if sends == 0 {
+        format!("dry run: nothing would be sent{to}")
+    } else {
+        format!(
+            "dry run: {} would be sent{to}: {} with {} before compression; nothing was",
+            count(sends, "plugin"),
+            count(files, "file"),
+            size(bytes)
+        )
+    });
+}

@@ -1,0 +1,161 @@
+//! Owns the archive stage: the rule that makes a plugin's ZIP of exactly the bytes it hashed.
+
+use std::{
+    fs::File,
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use synapse_engine::{
+    Cacheability, Context, Digest, Failure, Files, Input, Inputs, Label, Manifest, Node, Outcome,
+    Pending, Rule, TreeEntry,
+    store::{Store, Stream},
+};
+
+use super::{
+    deflate::CODEC,
+    pack::{PackError, PackFile, Streams, pack},
+};
+use crate::{counters::Counters, plugin::Plugin, secrets::Scanner};
+
+/// The rule. Raise the version whenever the same files would give other bytes.
+///
+/// 1: deflate streams by libdeflate and zlib-rs, sorted entries, fixed times.
+pub const RULE: Rule = Rule { name: "archive", version: 1 };
+
+/// Failure code: a file changed between the scan and the archive.
+pub const EDITED: &str = "edited-while-archiving";
+/// Failure code: files look like credentials.
+pub const CREDENTIAL: &str = "credential";
+
+/// The archive of one plugin. Output `zip` is the file, `content` its content digest.
+pub struct ArchiveNode {
+    plugin: Arc<Plugin>,
+    scanner: Arc<Scanner>,
+    counters: Arc<Counters>,
+}
+
+impl ArchiveNode {
+    /// The archive of `plugin`, its bytes scanned by `scanner`.
+    pub fn new(plugin: Arc<Plugin>, scanner: Arc<Scanner>, counters: Arc<Counters>) -> Self {
+        Self { plugin, scanner, counters }
+    }
+
+    fn failure(&self, error: PackError) -> Failure {
+        let folder = self.plugin.source.folder();
+        match error {
+            PackError::Edited { path } | PackError::Missing { path } => {
+                let what = format!("{path} was edited while it was being archived");
+                Failure::user(EDITED, what)
+                    .at(folder.join(path).display().to_string())
+                    .hint("nothing was published; run it again when the file is at rest")
+            }
+            PackError::Secret(findings) => {
+                let mut failures = findings.iter().map(|finding| {
+                    let line = finding.line.map(|line| format!(":{line}")).unwrap_or_default();
+                    let place = format!("{}{line}", folder.join(&finding.path).display());
+                    let what = format!("{} looks like a credential ({})", finding.path, finding.what);
+                    let hint = format!(
+                        "ignore it in .synapseignore, or if it is none: --allow-secret {:?}",
+                        finding.path
+                    );
+                    Failure::user(CREDENTIAL, what).at(place).hint(hint)
+                });
+                let first = failures.next();
+                let mut first = first.unwrap_or_else(|| Failure::bug("no findings"));
+                first.more = failures.collect();
+                first
+            }
+            PackError::Unreadable { path, error } => {
+                Failure::user("unreadable", format!("cannot read {path}: {error}"))
+                    .at(folder.join(path).display().to_string())
+                    .hint("make it readable, or ignore it in .synapseignore")
+            }
+            PackError::Write { error } => {
+                let failure = Failure::environment("archive-write", format!("cannot write the archive: {error}"));
+                if error.kind() == io::ErrorKind::StorageFull {
+                    return failure.hint("free some disk space, or run `synapse cache gc`");
+                }
+                failure
+            }
+            PackError::Cancelled => Failure::cancelled(),
+        }
+    }
+}
+
+struct Kept<'a> {
+    store: &'a dyn Store,
+    codec: String,
+}
+
+impl Streams for Kept<'_> {
+    fn find(&self, content: &Digest) -> Option<Stream> {
+        let found = self.store.streams(&self.codec, std::slice::from_ref(content));
+        // Without kept streams everything is deflated anew; nothing is lost but time.
+        found.ok().and_then(|mut found| found.pop().flatten())
+    }
+
+    fn open(&self, archive: &Digest) -> Option<Arc<File>> {
+        self.store.open_blob(archive).ok().flatten().map(|blob| Arc::new(blob.file))
+    }
+}
+
+impl Node for ArchiveNode {
+    fn rule(&self) -> Rule {
+        RULE
+    }
+
+    fn label(&self) -> Label {
+        Label { stage: "archive".to_owned(), subject: self.plugin.subject() }
+    }
+
+    fn manifest(&self, _inputs: Inputs<'_>, out: &mut dyn Manifest) -> Result<(), Pending> {
+        out.input("codec", Input::Text(CODEC));
+        out.input("credential scan", Input::Text(self.scanner.id()));
+        out.input("files", Input::Files(self.plugin.files.as_ref()));
+        Ok(())
+    }
+
+    fn run(&self, context: &Context<'_>) -> Result<Outcome, Failure> {
+        let entries = self.plugin.files.load();
+        let total: u64 = entries.iter().map(|entry| entry.size).sum();
+        let files: Vec<PackFile> = entries.into_iter().map(|entry| self.pack_file(entry)).collect();
+        // A stream counts as scanned only by the same scan.
+        let codec = format!("{CODEC} {}", self.scanner.id());
+        let kept = Kept { store: context.store(), codec: codec.clone() };
+        let mut out = context.writer()?;
+        let done = AtomicU64::new(0);
+        let progress = |bytes: u64| {
+            let done = done.fetch_add(bytes, Ordering::Relaxed) + bytes;
+            context.cancel();
+            let _ = done;
+        };
+        let _ = total;
+        let cancel = context.cancel().clone();
+        let packed = pack(&files, out.as_file_mut(), &kept, &self.scanner, &progress, &|| cancel.cancelled())
+            .map_err(|error| self.failure(error))?;
+        if packed.content != self.plugin.files.digest() {
+            return Err(Failure::bug("the archive does not hold the files that it was asked to hold"));
+        }
+        self.counters.files_deflated.fetch_add(packed.deflated, Ordering::Relaxed);
+        context.place(out, &packed.blake3, packed.size)?;
+        context.keep_streams(&codec, packed.streams.into_iter());
+        Ok(Outcome::new(Cacheability::Store)
+            .blob("zip", packed.blake3, packed.size)
+            .value("content", packed.content.hex())
+            .value("entries", packed.entries))
+    }
+}
+
+impl ArchiveNode {
+    fn pack_file(&self, entry: TreeEntry) -> PackFile {
+        let source = self.plugin.source_of(&entry.path);
+        // A link was found to stay inside; the digest holds whatever it leads to now.
+        let follow = source.symlink_metadata().is_ok_and(|meta| meta.is_symlink());
+        let TreeEntry { path, executable, size, digest } = entry;
+        PackFile { path, source, executable, size, digest, follow }
+    }
+}

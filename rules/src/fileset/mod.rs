@@ -1,0 +1,32 @@
+//! Owns the file set of a plugin: walks its folder by the ignore rules, hashes what is new, and
+//! says what cannot be published. Excluded folders are never entered.
+
+pub mod ignores;
+mod walk;
+
+use std::path::Path;
+
+pub use walk::{FileSetError, Walk, scan};
+
+use self::ignores::Level;
+
+/// The ignore files from the workspace root down to a plugin's parent folder.
+///
+/// `plugin` is the plugin's path relative to `root`; empty when they are the same.
+pub fn outer_levels(root: &Path, plugin: &str) -> std::io::Result<Vec<Level>> {
+    let mut levels = Vec::new();
+    if plugin.is_empty() {
+        return Ok(levels);
+    }
+    let mut folder = String::new();
+    levels.extend(Level::read(root, "")?);
+    let parts: Vec<&str> = plugin.split('/').collect();
+    for part in &parts[..parts.len() - 1] {
+        if !folder.is_empty() {
+            folder.push('/');
+        }
+        folder.push_str(part);
+        levels.extend(Level::read(&root.join(&folder), &folder)?);
+    }
+    Ok(levels)
+}

@@ -1,0 +1,283 @@
+//! Owns [`Plugin`]: one plugin of a workspace, loaded: its files by digest and the head of its
+//! configuration. An unchanged plugin comes whole from the flat index, without reading a file.
+
+use std::{
+    collections::HashMap,
+    fs::{self, File},
+    io,
+    os::fd::AsFd,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use serde::{Deserialize, Serialize};
+use synapse_engine::{
+    Digest, Failure, Files, StableHash, StableHasher, Tree, TreeEntry,
+    index::{Index, Section},
+};
+
+use crate::{
+    config::{self, Severity},
+    counters::Counters,
+    fileset::{self, Walk, ignores},
+    secrets::Scanner,
+};
+
+/// The names a configuration file may have, the preferred first.
+pub const CONFIG_NAMES: [&str; 2] = ["config.yaml", "synapse.yaml"];
+
+/// What publishing needs of a configuration, kept in the index so that an unchanged file is not
+/// parsed again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Head {
+    /// Plugin code.
+    pub code: String,
+    /// Version `X.Y.Z`.
+    pub version: String,
+    /// Customer variant.
+    pub variant: Option<String>,
+    /// Category.
+    pub category: String,
+    /// Patterns of files that may look like credentials.
+    pub allow_secrets: Vec<String>,
+    /// The configuration file, relative to the plugin or absolute.
+    pub config: String,
+    /// Warnings, rendered once per run.
+    pub warnings: Vec<config::Diagnostic>,
+}
+
+/// Where and how to load a plugin.
+#[derive(Debug, Clone)]
+pub struct Source {
+    /// The workspace root, or the plugin itself when there is none.
+    pub workspace: PathBuf,
+    /// The plugin's path relative to it; empty when they are the same.
+    pub place: String,
+    /// `--config`: a file that takes the place of the plugin's configuration.
+    pub config: Option<PathBuf>,
+}
+
+impl Source {
+    /// The plugin's folder.
+    pub fn folder(&self) -> PathBuf {
+        if self.place.is_empty() { self.workspace.clone() } else { self.workspace.join(&self.place) }
+    }
+}
+
+/// A loaded plugin.
+#[derive(Clone)]
+pub struct Plugin {
+    /// Where it came from.
+    pub source: Source,
+    /// The head of its configuration.
+    pub head: Head,
+    /// What is archived.
+    pub files: Arc<dyn Files + Send + Sync>,
+    /// Files of the archive that lie elsewhere in the source: archive path to source path.
+    pub moved: HashMap<String, PathBuf>,
+    /// What to keep in the index.
+    pub section: Section,
+    /// The section differs from the one that the index has.
+    pub fresh: bool,
+}
+
+impl Plugin {
+    /// `code` or `code@variant`.
+    pub fn subject(&self) -> String {
+        subject(&self.head.code, self.head.variant.as_deref())
+    }
+
+    /// The configuration file.
+    pub fn config_path(&self) -> PathBuf {
+        self.source.folder().join(&self.head.config)
+    }
+
+    /// Where an archived file lies.
+    pub fn source_of(&self, path: &str) -> PathBuf {
+        self.moved.get(path).cloned().unwrap_or_else(|| self.source.folder().join(path))
+    }
+}
+
+/// `code` or `code@variant`.
+pub fn subject(code: &str, variant: Option<&str>) -> String {
+    variant.map_or_else(|| code.to_owned(), |variant| format!("{code}@{variant}"))
+}
+
+/// How far the index may be trusted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trust {
+    /// Settled entries stand for their files.
+    Stat,
+    /// Every file is read.
+    Nothing,
+}
+
+/// Loads a plugin. `now` is in nanoseconds since 1970.
+pub fn load(
+    source: &Source,
+    index: &Index,
+    trust: Trust,
+    now: i64,
+    counters: &Counters,
+) -> Result<Plugin, Failure> {
+    let folder = source.folder();
+    let shown = folder.display().to_string();
+    let unreadable = |error: &io::Error| {
+        let failure = Failure::user("unreadable", format!("cannot read {shown}: {error}")).at(shown.clone());
+        failure.hint("check the path and its permissions")
+    };
+    let outer = fileset::outer_levels(&source.workspace, &source.place).map_err(|e| unreadable(&e))?;
+    let guard = guard(source, &outer);
+    let known = index.get(&source.place);
+    if let Some(section) = known.filter(|section| trust == Trust::Stat && section.guard() == guard) {
+        let open = File::open(&folder).map_err(|error| unreadable(&error))?;
+        if section.is_unchanged(open.as_fd())
+            && let Ok(head) = serde_json::from_slice::<Head>(section.note())
+        {
+            return assemble(source, head, section.clone(), false);
+        }
+    }
+    // A configuration saved between our two looks at it is read again.
+    for _ in 0..3 {
+        let (name, bytes) = read_config(source, &folder)?;
+        let head = parse_head(&folder, &name, &bytes)?;
+        let digests = match (known, trust) {
+            (Some(section), Trust::Stat) => section.known(),
+            _ => HashMap::new(),
+        };
+        let wheels_dir = wheels_dir(&bytes, &name);
+        let walk = Walk {
+            root: &folder,
+            place: &source.place,
+            outer: &outer,
+            wheels_dir: &wheels_dir,
+            config: &name,
+            known: &digests,
+            now,
+            hashed: &counters.files_hashed,
+        };
+        let mut subtree = fileset::scan(&walk).map_err(|error| error.failure(&folder))?;
+        let own = subtree.files.iter().find(|file| file.path == name);
+        if source.config.is_none() && own.is_some_and(|file| file.digest != Digest::of(&bytes)) {
+            continue;
+        }
+        subtree.guard = guard;
+        // An override lies outside of what the index watches.
+        subtree.settled &= source.config.is_none();
+        subtree.note = serde_json::to_vec(&head).map_err(|error| Failure::bug(error.to_string()))?;
+        return assemble(source, head, subtree.encode(), true);
+    }
+    Err(Failure::user("edited-while-reading", "the configuration keeps changing while it is read").at(shown))
+}
+
+fn guard(source: &Source, outer: &[ignores::Level]) -> Digest {
+    let mut hasher = StableHasher::new("synapse.fileset.guard");
+    u64::from(ignores::VERSION).stable_hash(&mut hasher);
+    outer.iter().map(ignores::Level::digest).collect::<Vec<_>>().stable_hash(&mut hasher);
+    source.config.as_ref().map(|path| path.display().to_string()).stable_hash(&mut hasher);
+    hasher.finish()
+}
+
+fn read_config(source: &Source, folder: &Path) -> Result<(String, Vec<u8>), Failure> {
+    if let Some(path) = &source.config {
+        let bytes = fs::read(path).map_err(|error| {
+            let what = format!("Config file not found: {} ({error})", path.display());
+            Failure::user("config-not-found", what).hint("check the path given with --config")
+        })?;
+        return Ok((path.display().to_string(), bytes));
+    }
+    for name in CONFIG_NAMES {
+        match fs::read(folder.join(name)) {
+            Ok(bytes) => return Ok((name.to_owned(), bytes)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => {
+                let path = folder.join(name).display().to_string();
+                let what = format!("cannot read {path}: {error}");
+                return Err(Failure::user("unreadable", what).at(path));
+            }
+        }
+    }
+    let what = format!("Config file not found: there is no config.yaml in {}", folder.display());
+    let hint = "go to a plugin's folder, name one with --path, or a configuration with --config";
+    Err(Failure::user("config-not-found", what).at(folder.display().to_string()).hint(hint))
+}
+
+/// The failure of a diagnostic.
+pub fn diagnostic_failure(diagnostic: &config::Diagnostic) -> Failure {
+    let failure = Failure::user(diagnostic.code, diagnostic.message.clone()).at(diagnostic.location());
+    match &diagnostic.hint {
+        Some(hint) => failure.hint(hint.clone()),
+        None => failure,
+    }
+}
+
+/// All errors among diagnostics as one failure.
+pub fn diagnostics_failure(diagnostics: &[config::Diagnostic]) -> Option<Failure> {
+    let errors = diagnostics.iter().filter(|diagnostic| diagnostic.severity == Severity::Error);
+    let mut failures = errors.map(diagnostic_failure);
+    let mut first = failures.next()?;
+    first.more = failures.collect();
+    Some(first)
+}
+
+fn parse_head(folder: &Path, name: &str, bytes: &[u8]) -> Result<Head, Failure> {
+    let shown = folder.join(name).display().to_string();
+    let parsed = config::parse(bytes, &shown);
+    let Some(config) = parsed.config else {
+        let failure = diagnostics_failure(&parsed.diagnostics);
+        return Err(failure.unwrap_or_else(|| Failure::bug("a configuration without errors was refused")));
+    };
+    let scanner = Scanner::new(&config.allow_secrets)
+        .map_err(|error| Failure::user("allow-secrets", error.to_string()).at(shown.clone()))?;
+    for (key, value) in &config.env {
+        if let Some((rule, what)) = scanner.scan_env(key, value) {
+            let what = format!("the value of env.{key} looks like a credential ({what})");
+            let hint = format!(
+                "pass it in the environment of the run instead, or allow it: --allow-secret {rule}"
+            );
+            return Err(Failure::user("credential", what).at(shown).hint(hint));
+        }
+    }
+    Ok(Head {
+        code: config.code,
+        version: config.version.to_string(),
+        variant: config.variant,
+        category: config.category.to_string(),
+        allow_secrets: config.allow_secrets,
+        config: name.to_owned(),
+        warnings: parsed.diagnostics,
+    })
+}
+
+fn wheels_dir(bytes: &[u8], name: &str) -> String {
+    config::parse(bytes, name).config.map_or_else(|| "wheels".to_owned(), |config| config.wheels_dir)
+}
+
+fn assemble(source: &Source, head: Head, section: Section, fresh: bool) -> Result<Plugin, Failure> {
+    let mut moved = HashMap::new();
+    let files: Arc<dyn Files + Send + Sync> = if head.config == CONFIG_NAMES[0] {
+        Arc::new(section.clone())
+    } else {
+        // Whatever the file is called here, the archive's is called config.yaml.
+        let path = source.folder().join(&head.config);
+        let entry = config_entry(&section, &head.config, &path)?;
+        let mut entries = section.load();
+        entries.retain(|entry| entry.path != CONFIG_NAMES[0] && entry.path != head.config);
+        entries.push(entry);
+        moved.insert(CONFIG_NAMES[0].to_owned(), path);
+        Arc::new(Tree::new(entries))
+    };
+    Ok(Plugin { source: source.clone(), head, files, moved, section, fresh })
+}
+
+fn config_entry(section: &Section, name: &str, path: &Path) -> Result<TreeEntry, Failure> {
+    let config = CONFIG_NAMES[0].to_owned();
+    if let Some(entry) = section.load().into_iter().find(|entry| entry.path == name) {
+        return Ok(TreeEntry { path: config, ..entry });
+    }
+    let bytes = fs::read(path).map_err(|error| {
+        Failure::user("unreadable", format!("cannot read {}: {error}", path.display()))
+    })?;
+    let (size, digest) = (bytes.len() as u64, Digest::of(&bytes));
+    Ok(TreeEntry { path: config, executable: false, size, digest })
+}
