@@ -1,8 +1,7 @@
 //! Owns the one test command of this repository and its summary.
 
 use std::{
-    env,
-    path::{Path, PathBuf},
+    path::Path,
     process::Command,
     time::{Duration, Instant},
 };
@@ -195,7 +194,7 @@ fn deny(root: &Path, quick: bool) -> Result<End> {
     run_in(root, Command::new(program).args(args))
 }
 
-fn install_deny(root: &Path, tools: &PathBuf) -> Result<()> {
+fn install_deny(root: &Path, tools: &Path) -> Result<()> {
     println!("installing cargo-deny {CARGO_DENY} below the build folder, once; about 3 minutes");
     let mut install = repo::cargo();
     install
@@ -209,11 +208,8 @@ fn install_deny(root: &Path, tools: &PathBuf) -> Result<()> {
             "--root",
         ])
         .arg(tools)
-        // Not into the product's own build folder.
-        .env(
-            "CARGO_TARGET_DIR",
-            env::temp_dir().join("synapse-xtask-cargo-deny"),
-        );
+        // It builds in a temporary folder of its own, which cargo removes.
+        .env_remove("CARGO_TARGET_DIR");
     match run_in(root, &mut install)? {
         End::Passed => Ok(()),
         _ => anyhow::bail!("installing cargo-deny failed"),
