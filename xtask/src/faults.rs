@@ -18,7 +18,7 @@ use tempfile::TempDir;
 use crate::{bench::private_home, gen_monorepo, gen_monorepo::Random, repo};
 
 /// Calls that change something outside the process.
-const CALLS: [&str; 13] = [
+const CALLS: [&str; 15] = [
     "rename",
     "renameat2",
     "link",
@@ -32,6 +32,8 @@ const CALLS: [&str; 13] = [
     "unlinkat",
     "ftruncate",
     "mkdir",
+    "mkdirat",
+    "copy_file_range",
 ];
 const PLUGINS: u32 = 3;
 const FILES: u32 = 9;
@@ -55,6 +57,9 @@ pub(crate) struct Args {
     /// Folder to work in; a temporary one by default.
     #[arg(long)]
     dir: Option<PathBuf>,
+    /// Sweep this one call, and leave the random times out.
+    #[arg(long, value_name = "CALL")]
+    only: Option<String>,
     /// Only some of the points and few random times: minutes become seconds.
     #[arg(long)]
     quick: bool,
@@ -63,29 +68,39 @@ pub(crate) struct Args {
 /// Runs all sweeps and prints the counts; true when nothing was found.
 pub(crate) fn run(args: &Args) -> Result<bool> {
     repo::need(&["strace"])?;
+    if let Some(only) = &args.only {
+        ensure!(
+            CALLS.contains(&only.as_str()),
+            "the sweeps know {}",
+            CALLS.join(", ")
+        );
+    }
     let lab = Lab::new(args)?;
     let mut tally = Tally::default();
     lab.whole_publish(&lab.home("plain"))?;
-    for call in CALLS {
+    let wanted = |call: &&str| args.only.as_ref().is_none_or(|only| only == call);
+    for call in CALLS.into_iter().filter(wanted) {
         tally.sweep(&format!("SIGKILL at {call}"), |tally| {
             lab.sweep(call, "signal=SIGKILL", args.quick, tally)
         })?;
     }
     for error in ["EIO", "ENOSPC"] {
-        for call in CALLS {
+        for call in CALLS.into_iter().filter(wanted) {
             tally.sweep(&format!("{error} from {call}"), |tally| {
                 lab.sweep(call, &format!("error={error}"), args.quick, tally)
             })?;
         }
     }
-    let runs = args.runs.unwrap_or(if args.quick { 5 } else { 200 });
-    let mut random = Random::new(args.seed);
-    tally.sweep("SIGKILL at random, cold", |tally| {
-        lab.random_cold(runs, &mut random, tally)
-    })?;
-    tally.sweep("SIGKILL at random, bump", |tally| {
-        lab.random_bump(runs, &mut random, tally)
-    })?;
+    if args.only.is_none() {
+        let runs = args.runs.unwrap_or(if args.quick { 5 } else { 200 });
+        let mut random = Random::new(args.seed);
+        tally.sweep("SIGKILL at random, cold", |tally| {
+            lab.random_cold(runs, &mut random, tally)
+        })?;
+        tally.sweep("SIGKILL at random, bump", |tally| {
+            lab.random_bump(runs, &mut random, tally)
+        })?;
+    }
     println!(
         "seed {}, {} trials, {} findings",
         args.seed,
@@ -233,14 +248,15 @@ impl Lab {
             }
             fs::create_dir_all(&home)?;
             let mut command = self.in_home("strace", &home);
-            // `?` lets machines pass that do not have the call; strace counts calls per thread.
+            // `?` lets machines pass that do not have the call; strace counts
+            // calls per thread, and with one job they come in the same order every time.
             command
                 .args(["-f", "-qq", "-o"])
                 .arg(&log)
                 .args(["-e", &format!("trace=?{call}"), "-e", "signal=none"])
                 .args(["-e", &format!("inject=?{call}:{fault}:when={nth}")])
                 .arg(&self.synapse)
-                .args(["plugin", "publish", "--all", "--local", "--yes"]);
+                .args(["plugin", "publish", "--all", "--local", "--yes", "-j", "1"]);
             let ended = patiently(&mut command)?;
             let killed = ended.signal().is_some();
             let injected =

@@ -72,7 +72,6 @@ pub(super) fn run(bench: &Bench, args: &Args) -> Result<bool> {
         plugins,
     };
     let paths = gen_monorepo::workspace(&scene.repo, plugins, args.files, args.seed)?;
-    let created = Instant::now();
     eprintln!("{} files written", paths.len());
     fs::write(
         &scene.list,
@@ -81,6 +80,7 @@ pub(super) fn run(bench: &Bench, args: &Args) -> Result<bool> {
             .fold(String::new(), |all, path| all + path + "\0"),
     )?;
     scene.commit()?;
+    let settled = Instant::now() + SETTLE;
     let (cold, published) = scene.publish_json(&[])?;
     ensure!(
         total(&published, "published")? == u64::from(plugins),
@@ -91,7 +91,7 @@ pub(super) fn run(bench: &Bench, args: &Args) -> Result<bool> {
         cold.wall.as_secs_f64()
     );
     scene.build_ninja(&paths)?;
-    thread::sleep(SETTLE.saturating_sub(created.elapsed()));
+    thread::sleep(settled.saturating_duration_since(Instant::now()));
     scene.publish_json(&[])?;
     check_noop(&scene.publish_json(&[])?.1, u64::from(plugins)).context("before the bench")?;
     measure_ok(&mut scene.git(&["status"]))?;
