@@ -277,7 +277,7 @@ const NOUNS: [&str; 48] = [
     "channel",
     "checkpoint",
     "chunk",
-    "class",
+    "category",
     "cluster",
     "column",
     "corner",
@@ -380,7 +380,12 @@ fn prose(random: &mut Random) -> String {
 /// words of its own and repeats its shapes, which is what lets deflate shrink it.
 fn module(text: &mut String, size: usize, random: &mut Random) {
     let end = text.len() + size;
-    let nouns: [&str; 5] = std::array::from_fn(|_| random.pick(&NOUNS));
+    // No word twice: the stride and the number of words have no common factor.
+    let (start, stride) = (
+        random.below(48) as usize,
+        [5, 7, 11, 13][random.below(4) as usize],
+    );
+    let nouns: [&str; 5] = std::array::from_fn(|index| NOUNS[(start + index * stride) % 48]);
     let verbs: [&str; 3] = std::array::from_fn(|_| random.pick(&VERBS));
     // Writing to a String cannot fail.
     let _ = write!(
@@ -397,7 +402,11 @@ fn module(text: &mut String, size: usize, random: &mut Random) {
 }
 
 fn function(text: &mut String, nouns: &[&str], verbs: &[&str], random: &mut Random) {
-    let (verb, noun, other) = (random.pick(verbs), random.pick(nouns), random.pick(nouns));
+    let verb = random.pick(verbs);
+    // Two different words, or a signature would have one name twice.
+    let first = random.below(nouns.len() as u64) as usize;
+    let second = first + 1 + random.below(nouns.len() as u64 - 1) as usize;
+    let (noun, other) = (nouns[first], nouns[second % nouns.len()]);
     let kind = random.pick(&TYPES);
     let number = random.below(1_000);
     let id = random.below(10_000);
