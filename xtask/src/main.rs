@@ -1,2 +1,63 @@
-//! Repo chores.
-fn main() {}
+//! Owns the chores of this repository: `cargo xtask CHORE`.
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a chore is a terminal program; nothing of it ships"
+)]
+
+mod bench;
+mod faults;
+mod gen_monorepo;
+mod process;
+mod repo;
+mod stat_loop;
+mod test;
+mod tidy;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Chores of this repository.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Subcommand)]
+enum Chore {
+    /// Runs every check: format, lints, rules of the house, licences, tests.
+    Test(test::Args),
+    /// Checks the rules of the house that compilers do not know.
+    Tidy,
+    /// Measures the product beside the tools people know.
+    Bench(bench::Args),
+    /// Kills and fails publishes at every point, and checks what is left.
+    Faults(faults::Args),
+    /// Writes a workspace of generated plugins.
+    GenMonorepo(gen_monorepo::Args),
+    /// Stats every path of a NUL-separated list: the floor of `bench noop`.
+    #[command(hide = true)]
+    StatLoop(stat_loop::Args),
+}
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().chore {
+        Chore::Test(args) => test::run(&args),
+        Chore::Tidy => tidy::run(),
+        Chore::Bench(args) => bench::run(&args),
+        Chore::Faults(args) => faults::run(&args),
+        Chore::GenMonorepo(args) => gen_monorepo::run(&args),
+        Chore::StatLoop(args) => stat_loop::run(&args),
+    };
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

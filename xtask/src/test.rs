@@ -1,0 +1,217 @@
+//! Owns the one test command of this repository and its summary.
+
+use std::{
+    path::Path,
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result};
+
+use crate::{repo, tidy};
+
+/// The cargo-deny that is installed when there is none.
+const CARGO_DENY: &str = "0.20.2";
+/// Programs that tests start, and what for.
+const NEEDED: [(&str, &str); 3] = [
+    ("git", "the tests make repositories"),
+    ("python3", "the tests read archives with its zipfile"),
+    ("unzip", "the tests check archives with it"),
+];
+
+/// Runs every check.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Leave out what takes minutes: the licence check when it must be installed first, and the
+    /// end-to-end suites.
+    #[arg(long)]
+    quick: bool,
+}
+
+/// How one step ended.
+enum End {
+    Passed,
+    Failed(String),
+    Skipped(String),
+}
+
+/// Runs all steps, also after one failed, and prints a summary. True when none failed.
+pub(crate) fn run(args: &Args) -> Result<bool> {
+    let root = repo::root()?;
+    let mut summary = Summary(Vec::new());
+    summary.step("programs", programs);
+    summary.step("format", || cargo(&root, &["fmt", "--all", "--check"]));
+    summary.step("clippy", || {
+        let args = [
+            "clippy",
+            "--workspace",
+            "--all-targets",
+            "--locked",
+            "--",
+            "-D",
+            "warnings",
+        ];
+        cargo(&root, &args)
+    });
+    summary.step("tidy", || {
+        Ok(if tidy::run()? {
+            End::Passed
+        } else {
+            End::Failed("see above".to_owned())
+        })
+    });
+    summary.step("deny", || deny(&root, args.quick));
+    // The end-to-end suites start this binary.
+    summary.step("build", || {
+        cargo(&root, &["build", "--workspace", "--bins", "--locked"])
+    });
+    tests(&root, args.quick, &mut summary);
+    Ok(summary.print())
+}
+
+fn tests(root: &Path, quick: bool, summary: &mut Summary) {
+    let part = if quick { &["--lib", "--bins"][..] } else { &[] };
+    if repo::has("cargo-nextest") {
+        summary.step("tests", || {
+            let all = [
+                "nextest",
+                "run",
+                "--workspace",
+                "--locked",
+                "--no-tests",
+                "pass",
+            ];
+            cargo(root, &[&all[..], part].concat())
+        });
+        if !quick {
+            summary.step("doc tests", || {
+                cargo(root, &["test", "--workspace", "--locked", "--doc"])
+            });
+        }
+    } else {
+        summary.step("tests", || {
+            cargo(
+                root,
+                &[&["test", "--workspace", "--locked"][..], part].concat(),
+            )
+        });
+    }
+}
+
+/// All steps so far.
+struct Summary(Vec<(&'static str, End, Duration)>);
+
+impl Summary {
+    fn step(&mut self, name: &'static str, run: impl FnOnce() -> Result<End>) {
+        println!("--- {name}");
+        let started = Instant::now();
+        let end = run().unwrap_or_else(|error| End::Failed(format!("{error:#}")));
+        self.0.push((name, end, started.elapsed()));
+    }
+
+    fn print(&self) -> bool {
+        println!("--- summary");
+        for (name, end, took) in &self.0 {
+            let (word, note) = match end {
+                End::Passed => ("ok", ""),
+                End::Failed(why) => ("FAILED", why.as_str()),
+                End::Skipped(why) => ("skipped", why.as_str()),
+            };
+            println!("{name:<10} {word:<8} {:>6.1} s  {note}", took.as_secs_f64());
+        }
+        let failed = self
+            .0
+            .iter()
+            .filter(|(_, end, _)| matches!(end, End::Failed(_)))
+            .count();
+        if failed == 0 {
+            println!("all checks passed");
+        } else {
+            println!("{failed} of {} checks failed", self.0.len());
+        }
+        failed == 0
+    }
+}
+
+fn programs() -> Result<End> {
+    let missing: Vec<String> = NEEDED
+        .iter()
+        .filter(|(program, _)| !repo::has(program))
+        .map(|(program, why)| format!("{program} is not installed ({why})"))
+        .collect();
+    if !missing.is_empty() {
+        return Ok(End::Failed(missing.join(", ")));
+    }
+    let check = "import sys; sys.exit(sys.version_info < (3, 10))";
+    let status = Command::new("python3").args(["-c", check]).status()?;
+    Ok(if status.success() {
+        End::Passed
+    } else {
+        End::Failed("python3 is older than 3.10".to_owned())
+    })
+}
+
+fn cargo(root: &Path, args: &[&str]) -> Result<End> {
+    run_in(root, repo::cargo().args(args))
+}
+
+fn run_in(root: &Path, command: &mut Command) -> Result<End> {
+    let status = command
+        .current_dir(root)
+        .status()
+        .with_context(|| format!("cannot start {}", command.get_program().display()))?;
+    Ok(if status.success() {
+        End::Passed
+    } else {
+        End::Failed(status.to_string())
+    })
+}
+
+fn deny(root: &Path, quick: bool) -> Result<End> {
+    let tools = repo::target_dir(root).join("tools");
+    let own = tools.join("bin/cargo-deny");
+    let program = if own.is_file() {
+        own
+    } else if let Some(found) = repo::find("cargo-deny") {
+        found
+    } else if quick {
+        return Ok(End::Skipped(
+            "cargo-deny is not installed; a full run installs it".to_owned(),
+        ));
+    } else {
+        install_deny(root, &tools)?;
+        own
+    };
+    let args = [
+        "--all-features",
+        "--log-level",
+        "error",
+        "check",
+        "licenses",
+        "bans",
+        "sources",
+    ];
+    run_in(root, Command::new(program).args(args))
+}
+
+fn install_deny(root: &Path, tools: &Path) -> Result<()> {
+    println!("installing cargo-deny {CARGO_DENY} below the build folder, once; about 3 minutes");
+    let mut install = repo::cargo();
+    install
+        .args([
+            "install",
+            "--locked",
+            "--quiet",
+            "cargo-deny",
+            "--version",
+            CARGO_DENY,
+            "--root",
+        ])
+        .arg(tools)
+        // It builds in a temporary folder of its own, which cargo removes.
+        .env_remove("CARGO_TARGET_DIR");
+    match run_in(root, &mut install)? {
+        End::Passed => Ok(()),
+        _ => anyhow::bail!("installing cargo-deny failed"),
+    }
+}
