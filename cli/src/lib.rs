@@ -1,1 +1,104 @@
-//! The command.
+//! The `synapse` command as a library: arguments, rendering, errors to text and exit codes.
+//! Everything that works is in the crates below; only here does it become text.
+
+mod app;
+mod args;
+mod commands;
+mod credentials;
+mod home;
+mod render;
+mod select;
+
+use std::{
+    process::ExitCode,
+    sync::atomic::{AtomicUsize, Ordering},
+};
+
+use clap::{CommandFactory, Parser};
+use synapse_engine::{Cancel, Failure, store::Hook};
+
+use self::{
+    app::App,
+    args::{Cli, Command, PluginCommand},
+    render::{Printer, error},
+};
+
+/// Runs the command line of this process. `hook` is for fault tests: it is called before every
+/// step that changes the store, the ledger or the embedded backend.
+pub fn main(hook: Option<Hook>) -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+        }
+    };
+    let output = cli.output.clone();
+    let outcome = App::new(output.clone(), |name| std::env::var_os(name), hook).and_then(|app| {
+        listen(&app.cancel);
+        run(&app, &cli.command)
+    });
+    ExitCode::from(outcome.unwrap_or_else(|failure| report(&output, command_name(&cli.command), &failure)))
+}
+
+fn run(app: &App, command: &Command) -> Result<u8, Failure> {
+    match command {
+        Command::Plugin(PluginCommand::Publish(args)) => commands::publish::run(app, args),
+        Command::Plan(args) => commands::plan::run(app, args),
+        Command::Explain(args) => commands::explain::run(app, args),
+        Command::Status(args) => commands::status::run(app, args),
+        Command::Cache(args) => commands::cache::run(app, args),
+        Command::Login(args) => commands::login::run(app, args),
+    }
+}
+
+fn command_name(command: &Command) -> &'static str {
+    match command {
+        Command::Plugin(PluginCommand::Publish(_)) => "publish",
+        Command::Plan(_) => "plan",
+        Command::Explain(_) => "explain",
+        Command::Status(_) => "status",
+        Command::Cache(_) => "cache",
+        Command::Login(_) => "login",
+    }
+}
+
+fn report(output: &args::Output, command: &'static str, failure: &Failure) -> u8 {
+    if output.json {
+        Printer::stdout(output).json(&render::document::failed(command, failure, 0));
+    } else if output.events {
+        let document = render::document::failed(command, failure, 0);
+        let event = serde_json::json!({"event": "summary", "document": document});
+        Printer::stdout(output).line(event.to_string());
+    } else {
+        error::print(&mut Printer::stderr(output), failure);
+    }
+    error::exit_code(failure.kind)
+}
+
+/// The first Ctrl-C asks all work to stop, the second ends the process at once: every step is
+/// safe to cut.
+fn listen(cancel: &Cancel) {
+    static SEEN: AtomicUsize = AtomicUsize::new(0);
+    let Ok(mut signals) = signal_hook::iterator::Signals::new([
+        signal_hook::consts::SIGINT,
+        signal_hook::consts::SIGTERM,
+        signal_hook::consts::SIGHUP,
+    ]) else {
+        return;
+    };
+    let cancel = cancel.clone();
+    std::thread::spawn(move || {
+        for _ in signals.forever() {
+            if SEEN.fetch_add(1, Ordering::Relaxed) > 0 {
+                signal_hook::low_level::exit(130);
+            }
+            cancel.cancel();
+        }
+    });
+}
+
+/// The command line as a tree, for documents and tests made from it.
+pub fn command() -> clap::Command {
+    Cli::command()
+}

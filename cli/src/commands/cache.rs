@@ -1,0 +1,148 @@
+//! `synapse cache`.
+
+use serde_json::json;
+use synapse_engine::{
+    Failure,
+    store::{Limits, SqliteStore},
+    store_failure,
+};
+
+use crate::{
+    app::{self, App},
+    args,
+    render::{BAD, GOOD, HINT, Printer, count, paint, size},
+};
+
+/// Files without a name that are younger may belong to a run in progress.
+const MARGIN_SECONDS: u64 = 3600;
+
+/// Runs the command; returns the exit code.
+pub fn run(app: &App, args: &args::Cache) -> Result<u8, Failure> {
+    match args {
+        args::Cache::Stats => stats(app),
+        args::Cache::Gc { max_size, max_age } => gc(app, max_size, *max_age),
+        args::Cache::Check { repair } => check(app, *repair),
+        args::Cache::Clear => clear(app),
+    }
+}
+
+fn stats(app: &App) -> Result<u8, Failure> {
+    let stats = app.store()?.stats().map_err(|error| store_failure(&error))?;
+    let mut printer = Printer::stdout(&app.output);
+    let path = app.home.store.display().to_string();
+    if app.output.json {
+        printer.json(&json!({"schema": 1, "command": "cache stats", "ok": true, "path": path, "stats": stats}));
+        return Ok(0);
+    }
+    printer.line(format!("store      {path}"));
+    printer.line(format!("results    {}", stats.results));
+    printer.line(format!("blobs      {}, {}", stats.blobs, size(stats.blob_bytes)));
+    printer.line(format!("streams    {} kept inside them", stats.streams));
+    printer.line(format!("history    {}", count(stats.history, "run")));
+    printer.line(format!("database   {}", size(stats.database_bytes)));
+    Ok(0)
+}
+
+fn gc(app: &App, max_size: &str, max_age: u32) -> Result<u8, Failure> {
+    let bytes = parse_size(max_size).ok_or_else(|| {
+        Failure::usage(format!("{max_size:?} is not a size")).hint("write it like 500MB, 2GB or 1.5GiB")
+    })?;
+    let limits = Limits { bytes, age: i64::from(max_age) * 86_400, margin: MARGIN_SECONDS };
+    let report = app.store()?.gc(limits, app::seconds()).map_err(|error| store_failure(&error))?;
+    let mut printer = Printer::stdout(&app.output);
+    if app.output.json {
+        printer.json(&json!({"schema": 1, "command": "cache gc", "ok": true, "removed": report}));
+    } else if !app.output.quiet {
+        printer.line(format!(
+            "removed {}, {} ({}) and {}",
+            count(report.results, "result"),
+            count(report.blobs, "blob"),
+            size(report.bytes),
+            count(report.orphans, "leftover file")
+        ));
+    }
+    Ok(0)
+}
+
+fn check(app: &App, repair: bool) -> Result<u8, Failure> {
+    let store = app.store()?;
+    let report = store.check(repair, &app.cancel).map_err(|error| store_failure(&error))?;
+    if app.cancel.cancelled() {
+        return Err(Failure::cancelled());
+    }
+    let code = u8::from(!report.is_clean() && !repair);
+    let mut printer = Printer::stdout(&app.output);
+    if app.output.json {
+        printer.json(&json!({"schema": 1, "command": "cache check", "ok": code == 0,
+                             "clean": report.is_clean(), "report": report}));
+        return Ok(code);
+    }
+    for damage in &report.damage {
+        printer.line(format!("{} blob {}: {}", paint(BAD, "damaged"), damage.blob, damage.what));
+    }
+    if let Some(what) = &report.database {
+        printer.line(format!("{} database: {what}", paint(BAD, "damaged")));
+    }
+    if report.is_clean() {
+        if !app.output.quiet {
+            printer.line(format!(
+                "{} {} verified, {}",
+                paint(GOOD, "clean:"),
+                count(report.blobs, "blob"),
+                size(report.bytes)
+            ));
+        }
+    } else if repair {
+        printer.line(format!("moved to {}; they are made again when needed", app.home.store.join("quarantine").display()));
+    } else {
+        printer.line(format!("{} run `synapse cache check --repair`", paint(HINT, "hint:")));
+    }
+    Ok(code)
+}
+
+fn clear(app: &App) -> Result<u8, Failure> {
+    let store = SqliteStore::open(&app.home.store, app.hook.clone()).map_err(|error| store_failure(&error))?;
+    store.clear().map_err(|error| store_failure(&error))?;
+    let mut printer = Printer::stdout(&app.output);
+    if app.output.json {
+        printer.json(&json!({"schema": 1, "command": "cache clear", "ok": true}));
+    } else if !app.output.quiet {
+        printer.line(format!("cleared {}", app.home.store.display()));
+    }
+    Ok(0)
+}
+
+/// `500MB`, `2GB`, `1.5GiB`, or plain bytes.
+fn parse_size(text: &str) -> Option<u64> {
+    let text = text.trim();
+    let split = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let number: f64 = number.parse().ok()?;
+    let factor = match unit.trim().to_ascii_lowercase().as_str() {
+        "" | "b" => 1.0,
+        "k" | "kb" => 1e3,
+        "m" | "mb" => 1e6,
+        "g" | "gb" => 1e9,
+        "t" | "tb" => 1e12,
+        "kib" => 1024.0,
+        "mib" => 1024.0 * 1024.0,
+        "gib" => 1024.0 * 1024.0 * 1024.0,
+        _ => return None,
+    };
+    let bytes = number * factor;
+    (bytes.is_finite() && bytes >= 0.0 && bytes < 1e18).then_some(bytes as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_read() {
+        let read = ["0", "10", "500MB", "2 gb", "1.5GiB"].map(|text| parse_size(text).unwrap());
+        assert_eq!(read, [0, 10, 500_000_000, 2_000_000_000, 1_610_612_736]);
+        for bad in ["", "x", "1.2.3", "-1", "5 apples", "inf", "9e99"] {
+            assert_eq!(parse_size(bad), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! The commands, each in a file named for it.
+
+pub mod cache;
+pub mod explain;
+pub mod login;
+pub mod plan;
+pub mod publish;
+pub mod status;
+
+use std::{path::Path, sync::Arc};
+
+use synapse_engine::Failure;
+use synapse_rules::{
+    publish::{Options, PluginReport, Publish},
+    target::Target,
+};
+
+use crate::{
+    app::{self, App},
+    render::{Printer, error, progress::Live},
+    select::Selected,
+};
+
+/// Looks at the selected plugins without changing anything, for commands that only tell.
+fn look(
+    app: &App,
+    selected: &Selected,
+    target: Option<&Arc<Target>>,
+    options: &Options,
+) -> Result<Vec<PluginReport>, Failure> {
+    let live = Arc::new(Live::new(&app.output));
+    let session = app.session(&selected.root, Arc::<Live>::clone(&live), None, false)?;
+    let options = Options { dry_run: true, ..options.clone() };
+    let publish = Publish {
+        options: &options,
+        target: target.cloned(),
+        session: &session,
+        workspace: &selected.workspace,
+        counters: Arc::clone(&app.counters),
+        now: app::nanoseconds,
+    };
+    let reports = publish.run(&selected.sources);
+    live.finish();
+    reports
+}
+
+/// Prints the warnings of the workspace and of every configuration, once each.
+fn warnings(app: &App, selected: &Selected, reports: &[PluginReport]) {
+    if app.output.quiet || app.output.json || app.output.events {
+        return;
+    }
+    let mut printer = Printer::stderr(&app.output);
+    let heads = reports.iter().filter_map(|report| report.plugin.as_ref()).map(|plugin| &plugin.head);
+    for diagnostic in selected.warnings.iter().chain(heads.flat_map(|head| &head.warnings)) {
+        error::warning(&mut printer, diagnostic);
+    }
+}
+
+/// The path of a blob, as programs read it.
+fn blob_path(store: &Path, blob: &synapse_engine::Digest) -> Option<String> {
+    let hex = blob.hex();
+    let path = store.join("blobs").join(&hex[..2]).join(&hex);
+    path.exists().then(|| path.display().to_string())
+}

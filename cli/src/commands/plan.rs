@@ -1,0 +1,83 @@
+//! `synapse plan`: what a publish would run, and why, without doing it.
+
+use serde_json::json;
+use synapse_engine::{Decision, Failure};
+use synapse_rules::publish::{Options, Status};
+
+use super::{look, warnings};
+use crate::{
+    app::App,
+    args,
+    render::{self, BAD, DIM, GOOD, Printer, count, document, error, paint},
+    select::{self, Otherwise},
+};
+
+/// Runs the command; returns the exit code.
+pub fn run(app: &App, args: &args::Plan) -> Result<u8, Failure> {
+    let selected = select::select(app, &args.selection, Otherwise::All)?;
+    let target = optional_target(app, args.local)?;
+    let options = Options {
+        debug: args.debug,
+        allow_secrets: args.allow_secret.clone(),
+        ..Options::default()
+    };
+    let reports = look(app, &selected, target.as_ref(), &options)?;
+    let bad = reports.iter().any(|report| report.failure.is_some());
+    let code = u8::from(bad);
+    if app.output.json {
+        let name = target.as_ref().map(|target| target.name.as_str());
+        let plugins: Vec<_> =
+            reports.iter().map(|report| document::plugin(report, name, &|_| None)).collect();
+        Printer::stdout(&app.output).json(&json!({
+            "schema": 1, "command": "plan", "ok": !bad, "plugins": plugins,
+            "errors": document::errors(&reports),
+        }));
+        return Ok(code);
+    }
+    warnings(app, &selected, &reports);
+    let mut printer = Printer::stdout(&app.output);
+    let (mut run, mut known) = (0, 0);
+    for report in &reports {
+        for stage in &report.stages {
+            if matches!(stage.report.decision, Decision::Run(_) | Decision::Unknown) { run += 1 } else { known += 1 }
+        }
+        let quiet = report.status == Status::UpToDate && !app.output.verbose;
+        if app.output.quiet || quiet {
+            continue;
+        }
+        let state = match report.status {
+            Status::UpToDate => paint(DIM, "up to date"),
+            Status::Planned => paint(GOOD, "would run"),
+            _ => paint(BAD, document::status_name(report.status)),
+        };
+        printer.line(format!("{} {state}", render::publish::name(report)));
+        for stage in &report.stages {
+            printer.line(format!("  {:9} {}", stage.stage, render::publish::decision(stage)));
+        }
+    }
+    if !app.output.quiet {
+        let to = target.as_ref().map_or_else(
+            || "; log in, or add --local, to plan uploads as well".to_owned(),
+            |target| format!(" to publish to {}", target.name),
+        );
+        printer.line(format!("{} would run, {known} up to date{to}", count(run, "stage")));
+    }
+    drop(printer);
+    let mut printer = Printer::stderr(&app.output);
+    for failure in reports.iter().filter_map(|report| report.failure.as_ref()) {
+        error::print(&mut printer, failure);
+    }
+    Ok(code)
+}
+
+/// The target, or none when nobody logged in: looking needs no login.
+pub(super) fn optional_target(
+    app: &App,
+    local: bool,
+) -> Result<Option<std::sync::Arc<synapse_rules::target::Target>>, Failure> {
+    match app.target(local) {
+        Ok(target) => Ok(Some(target)),
+        Err(failure) if failure.code == "not-authenticated" => Ok(None),
+        Err(failure) => Err(failure),
+    }
+}

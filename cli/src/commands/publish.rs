@@ -1,0 +1,130 @@
+//! `synapse plugin publish`.
+
+use std::{sync::Arc, time::Instant};
+
+use synapse_engine::{Failure, FailureKind};
+use synapse_rules::{
+    publish::{Options, PluginReport, Publish, Status},
+    version::Level,
+};
+
+use super::{blob_path, warnings};
+use crate::{
+    app::{self, App},
+    args,
+    render::{
+        self, Printer,
+        document::{self, Document, Totals},
+        error,
+        progress::Live,
+    },
+    select::{self, Otherwise},
+};
+
+/// Runs the command; returns the exit code.
+pub fn run(app: &App, args: &args::Publish) -> Result<u8, Failure> {
+    let start = Instant::now();
+    let selected = select::select(app, &args.selection, Otherwise::Refuse)?;
+    let target = match app.target(args.local) {
+        Ok(target) => Some(target),
+        // A preview needs no login.
+        Err(failure) if args.dry_run && failure.code == "not-authenticated" => None,
+        Err(failure) => return Err(failure),
+    };
+    let options = Options {
+        debug: args.debug,
+        bump: args.bump.map(|level| match level {
+            args::Bump::Patch => Level::Patch,
+            args::Bump::Minor => Level::Minor,
+            args::Bump::Major => Level::Major,
+        }),
+        allow_secrets: args.allow_secret.clone(),
+        dry_run: args.dry_run,
+    };
+    let live = Arc::new(Live::new(&app.output));
+    let session = app.session(&selected.root, Arc::<Live>::clone(&live), args.jobs, args.fail_fast)?;
+    // Two that raise versions at once would each raise the other's.
+    let _one_at_a_time = match args.bump {
+        Some(_) => Some(app::bump_lock(&app.home, &selected.root)?),
+        None => None,
+    };
+    let publish = Publish {
+        options: &options,
+        target: target.clone(),
+        session: &session,
+        workspace: &selected.workspace,
+        counters: Arc::clone(&app.counters),
+        now: app::nanoseconds,
+    };
+    let reports = publish.run(&selected.sources);
+    live.finish();
+    let reports = reports?;
+    warnings(app, &selected, &reports);
+    let elapsed = start.elapsed().as_millis() as u64;
+    let code = exit_code(app, &reports);
+    let totals = Totals::of(&reports, &app.counters);
+    let name = target.as_ref().map(|target| target.name.as_str());
+    if app.output.json || app.output.events {
+        let blob = |digest: &synapse_engine::Digest| blob_path(&app.home.store, digest);
+        let document = Document {
+            schema: 1,
+            command: "publish",
+            ok: code == 0,
+            elapsed_ms: elapsed,
+            totals,
+            plugins: reports.iter().map(|report| document::plugin(report, name, &blob)).collect(),
+            errors: document::errors(&reports),
+        };
+        if app.output.json {
+            Printer::stdout(&app.output).json(&document);
+        } else {
+            live.value(&serde_json::json!({"event": "summary", "document": document}));
+        }
+        return Ok(code);
+    }
+    let mut printer = Printer::stdout(&app.output);
+    if !app.output.quiet {
+        if args.dry_run {
+            render::publish::preview(&mut printer, &reports, args.sort, name, app.output.verbose);
+        } else {
+            render::publish::plugins(&mut printer, &reports, app.output.verbose);
+        }
+    }
+    drop(printer);
+    let mut printer = Printer::stderr(&app.output);
+    for failure in reports.iter().filter_map(|report| report.failure.as_ref()) {
+        if failure.kind != FailureKind::Cancelled {
+            error::print(&mut printer, failure);
+        }
+    }
+    if !app.output.quiet && !args.dry_run {
+        let mut printer = Printer::stdout(&app.output);
+        render::publish::summary(&mut printer, &totals, name.unwrap_or_default(), elapsed);
+    }
+    if code == 130 {
+        printer.line("interrupted; run it again to go on where it stopped");
+    }
+    Ok(code)
+}
+
+/// 0 when every plugin is published, 4 when some are, else the first failure's own code.
+fn exit_code(app: &App, reports: &[PluginReport]) -> u8 {
+    if app.cancel.cancelled() && reports.iter().any(|report| report.status == Status::Cancelled) {
+        return 130;
+    }
+    let good = |report: &&PluginReport| {
+        matches!(report.status, Status::Published | Status::UpToDate | Status::Planned)
+    };
+    let fine = reports.iter().filter(good).count();
+    if fine == reports.len() {
+        return 0;
+    }
+    if reports.iter().any(|r| r.failure.as_ref().is_some_and(|f| f.kind == FailureKind::Bug)) {
+        return 255;
+    }
+    if fine > 0 {
+        return 4;
+    }
+    let first = reports.iter().find_map(|report| report.failure.as_ref());
+    first.map_or(1, |failure| error::exit_code(failure.kind))
+}
