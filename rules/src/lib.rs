@@ -1,3 +1,4 @@
 //! The rules.
 
 pub mod client;
+pub mod version;
