@@ -1,4 +1,5 @@
 //! The rules.
 
 pub mod client;
+pub mod config;
 pub mod version;
