@@ -160,6 +160,65 @@ pub(crate) fn skip_properties(text: &str, start: usize) -> usize {
     at
 }
 
+/// An anchor's name that `PyYAML` would end earlier, and so read differently.
+pub(crate) fn bad_anchor(text: &str, start: usize) -> Option<Problem> {
+    let rest = &text[start..skip_properties(text, start)];
+    let at = rest.char_indices().find(|&(at, c)| {
+        c == '&'
+            && rest[..at]
+                .chars()
+                .next_back()
+                .is_none_or(char::is_whitespace)
+    })?;
+    let name = rest[at.0 + 1..]
+        .split(|c: char| c.is_whitespace() || matches!(c, ',' | '[' | ']' | '{' | '}'))
+        .next()?;
+    let fine = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
+    let span = start + at.0..start + at.0 + 1 + name.len();
+    (!name.chars().all(fine)).then(|| {
+        Problem::error(
+            "config-bad-anchor",
+            span,
+            "an anchor holds letters, digits, `_` and `-`",
+        )
+        .hint("quote the value if the `&` is part of it")
+    })
+}
+
+/// A plain scalar inside brackets that `PyYAML` refuses or reads differently.
+pub(crate) fn bad_flow_plain(text: &str, span: &Range<usize>) -> Option<Problem> {
+    let message = match text.chars().next()? {
+        first @ ('>' | '|' | '@' | '`' | '%' | ':') => {
+            format!("a plain value cannot start with `{first}`")
+        }
+        _ if text.contains('?') => "a plain value inside brackets cannot hold `?`".to_owned(),
+        _ => return None,
+    };
+    Some(Problem::error("config-yaml-syntax", span.clone(), message).hint("quote the value"))
+}
+
+/// Whether a key spans lines, or its `:` stands on another line, without a `?` before it.
+pub(crate) fn key_is_broken(text: &str, key: &Range<usize>) -> bool {
+    let (Some(before), Some(after)) = (text.get(..key.start), text.get(key.end..)) else {
+        return false;
+    };
+    let line = before.rsplit(['\n', '\r']).next().unwrap_or("");
+    let rest = after.trim_start();
+    let gap = &text[key.start..key.end + after.len() - rest.len()];
+    rest.starts_with(':') && gap.contains(['\n', '\r']) && !line.contains('?')
+}
+
+/// A block's text without the line break that the parser adds where the file's last line has
+/// none; `PyYAML` adds none.
+pub(crate) fn without_added_break<'t>(source: &str, end: usize, text: &'t str) -> &'t str {
+    let last = source.rsplit(['\n', '\r']).next().unwrap_or("");
+    if end == source.len() && !last.trim().is_empty() {
+        text.strip_suffix('\n').unwrap_or(text)
+    } else {
+        text
+    }
+}
+
 /// The exact place of a scalar. The parser's own range takes in tags, anchors, and blanks behind
 /// a closing quote.
 pub(crate) fn scalar_span(
@@ -245,8 +304,12 @@ pub(crate) fn syntax_problem(source: &Source<'_>, at: usize, info: &str) -> Prob
         return error("a `:` is not expected here")
             .hint("check the indentation, or quote the value if the `:` is part of it");
     }
-    if info.contains("unexpected end of stream") || info.contains("indentation in quoted") {
+    if info.contains("unexpected end of stream") {
         return error("this quote is never closed").hint("add the closing quote");
+    }
+    if info.contains("indentation in quoted") {
+        return error("this quote is not closed, or its next line is not indented")
+            .hint("add the closing quote");
     }
     if info.contains("escape") {
         return error("unknown escape in double-quoted text")
@@ -259,6 +322,9 @@ pub(crate) fn syntax_problem(source: &Source<'_>, at: usize, info: &str) -> Prob
             .map_or(' ', printable);
         return error(&format!("a plain value cannot start with `{shown}`"))
             .hint("quote the value");
+    }
+    if info.contains("block scalar") && text.get(at..).is_some_and(|t| t.starts_with(['>', '|'])) {
+        return error("a plain value cannot start with `>` or `|`").hint("quote the value");
     }
     if info.contains("simple key expect") || info.contains("did not find expected key") {
         return error("expected `key: value`");

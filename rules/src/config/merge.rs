@@ -7,6 +7,7 @@ use std::{
 
 use super::{
     diagnostic::quote,
+    lexical::key_is_broken,
     node::{Node, Style, Value},
     source::{Problem, Source},
 };
@@ -14,6 +15,7 @@ use super::{
 /// Keys and values as pairs: merges resolved, duplicates reported.
 pub(crate) fn pairs(
     items: Vec<Node>,
+    start: usize,
     source: &Source<'_>,
     problems: &mut Vec<Problem>,
 ) -> Vec<(Node, Node)> {
@@ -28,6 +30,24 @@ pub(crate) fn pairs(
         if plain && key.as_text() == Some("<<") {
             merge(key.span(), value, &mut merged, problems);
             continue;
+        }
+        if key
+            .as_scalar()
+            .is_some_and(|s| s.style == Style::Plain && s.text.is_empty())
+        {
+            problems.push(
+                Problem::error(
+                    "config-key-not-text",
+                    key.start..key.start + 1,
+                    "a key is missing",
+                )
+                .hint("write it before the `:`"),
+            );
+            continue;
+        }
+        if key.start >= start && key_is_broken(source.full(), &key.span()) {
+            let message = "a key and its `:` must stand on one line";
+            problems.push(Problem::error("config-yaml-syntax", key.span(), message));
         }
         let Some(text) = key.key_text() else {
             problems.push(

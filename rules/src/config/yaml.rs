@@ -105,6 +105,8 @@ struct Frame {
     span: Range<usize>,
     anchor: usize,
     mapping: bool,
+    /// Inside brackets.
+    flow: bool,
     items: Vec<Node>,
     nodes: usize,
     bytes: usize,
@@ -170,6 +172,9 @@ impl<'s> Builder<'s> {
                 }
                 Event::SequenceEnd | Event::MappingEnd => self.close(&span, problems),
                 Event::Scalar(text, style, anchor, tag) => {
+                    if anchor > 0 {
+                        problems.extend(lexical::bad_anchor(self.source.full(), span.start));
+                    }
                     let built = self.scalar(&text, style, span, tag.as_deref(), problems)?;
                     self.remember(anchor, &built)?;
                     Some(built)
@@ -257,11 +262,12 @@ impl<'s> Builder<'s> {
         self.spend(1, 0, &span)?;
         let expected = if mapping { "map" } else { "seq" };
         if let Some(tag) = tag
-            && !(core(tag) == Some(expected) || is_bare(tag))
+            && core(tag) != Some(expected)
         {
             problems.push(unknown_tag(tag, span.clone()));
         }
         if anchor > 0 {
+            problems.extend(lexical::bad_anchor(self.source.full(), span.start));
             self.anchors.insert(anchor, None);
         }
         let start = lexical::skip_properties(self.source.full(), span.start);
@@ -270,7 +276,15 @@ impl<'s> Builder<'s> {
         } else {
             span.start
         };
+        let bracket = !span.is_empty()
+            && self
+                .source
+                .full()
+                .get(..span.end)
+                .is_some_and(|s| s.ends_with(['[', '{']));
+        let flow = bracket || self.frames.last().is_some_and(|frame| frame.flow);
         self.frames.push(Frame {
+            flow,
             span: start..span.end.max(start),
             anchor,
             mapping,
@@ -289,7 +303,7 @@ impl<'s> Builder<'s> {
         let end = if mark.is_empty() { last } else { mark.end };
         let span = frame.span.start..end.max(frame.span.start);
         let value = if frame.mapping {
-            Value::Mapping(pairs(frame.items, self.source, problems))
+            Value::Mapping(pairs(frame.items, frame.span.start, self.source, problems))
         } else {
             Value::Sequence(frame.items)
         };
@@ -361,12 +375,19 @@ impl<'s> Builder<'s> {
             ScalarStyle::DoubleQuoted => Style::Double,
             ScalarStyle::Literal | ScalarStyle::Folded => Style::Block,
         };
+        let text = if style == Style::Block {
+            lexical::without_added_break(self.source.full(), span.end, text)
+        } else {
+            text
+        };
         let span = lexical::scalar_span(self.source.full(), &span, style, text.is_empty());
+        if style == Style::Plain && self.frames.last().is_some_and(|frame| frame.flow) {
+            problems.extend(lexical::bad_flow_plain(text, &span));
+        }
         let plain = scalar::yaml11(text);
         let meaning = match tag {
             None if style == Style::Plain => plain,
             None => Plain::Text,
-            Some(tag) if is_bare(tag) => Plain::Text,
             Some(tag) => {
                 let fits = match (core(tag), plain) {
                     (Some("str"), _) => Some(Plain::Text),
@@ -415,11 +436,6 @@ fn core(tag: &Tag) -> Option<&str> {
         .then(|| tag.suffix.trim_start_matches("tag:yaml.org,2002:"))
 }
 
-/// The tag `!`, which says "text, whatever it looks like".
-fn is_bare(tag: &Tag) -> bool {
-    (tag.handle == "!" && tag.suffix.is_empty()) || (tag.handle.is_empty() && tag.suffix == "!")
-}
-
 fn show(tag: &Tag) -> String {
     match core(tag) {
         Some(name) => format!("!!{name}"),
@@ -427,6 +443,7 @@ fn show(tag: &Tag) -> String {
     }
 }
 
+/// A tag that is none of the plain types, the bare `!` among them: readers differ on it.
 fn unknown_tag(tag: &Tag, span: Range<usize>) -> Problem {
     Problem::error(
         "config-unknown-tag",
