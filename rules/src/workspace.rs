@@ -3,7 +3,7 @@
 
 use std::{
     collections::BTreeSet,
-    fs, io,
+    fmt, fs, io,
     ops::Range,
     path::{Path, PathBuf},
 };
@@ -25,7 +25,7 @@ pub const CONFIG_FILES: [&str; 2] = ["config.yaml", "synapse.yaml"];
 const KEYS: [&str; 4] = ["members", "variants", "libraries", "defaults"];
 
 /// A workspace.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Workspace {
     /// Its directory.
     pub root: PathBuf,
@@ -35,6 +35,16 @@ pub struct Workspace {
     pub json: serde_json::Value,
     /// Where each pattern stands in the file.
     spans: Vec<Range<usize>>,
+}
+
+/// Without `json`, where defaults may hold secrets.
+impl fmt::Debug for Workspace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Workspace")
+            .field("root", &self.root)
+            .field("members", &self.members)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A workspace file as read.

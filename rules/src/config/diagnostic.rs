@@ -103,14 +103,19 @@ pub fn printable(c: char) -> char {
     }
 }
 
-/// A text from a file in backquotes, printable and at most 60 characters long.
-pub fn quote(text: &str) -> String {
+/// A text from a file, printable and at most 60 characters long.
+pub fn short(text: &str) -> String {
     const LIMIT: usize = 60;
     let mut shown: String = text.chars().take(LIMIT).map(printable).collect();
     if text.chars().nth(LIMIT).is_some() {
         shown.push('…');
     }
-    format!("`{shown}`")
+    shown
+}
+
+/// The same in backquotes.
+pub fn quote(text: &str) -> String {
+    format!("`{}`", short(text))
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::ops::Range;
 use regex::Regex;
 
 use super::{
-    diagnostic::{Diagnostic, quote},
+    diagnostic::{Diagnostic, quote, short},
     model::Config,
     source::Problem,
     suggest::nearest,
@@ -114,14 +114,15 @@ fn check(
             "config-entrypoint-module",
             entrypoint.span.clone(),
             format!(
-                "action {} needs {module}, which the plugin does not have",
-                quote(action)
+                "action {} needs {}, which the plugin does not have",
+                quote(action),
+                short(&module)
             ),
         );
         let modules: Vec<String> = files.iter().filter_map(|path| module_name(path)).collect();
         let near = nearest(&entrypoint.module, modules.iter().map(String::as_str));
         return Some(match near {
-            Some(near) => problem.hint(format!("did you mean `{near}:{}`?", entrypoint.object)),
+            Some(near) => suggest(problem, near, &entrypoint.object),
             None => problem.hint("the path is counted from the plugin's folder"),
         });
     };
@@ -133,22 +134,35 @@ fn check(
         "config-entrypoint-object",
         entrypoint.span.clone(),
         format!(
-            "action {}: {path} has no {}",
+            "action {}: {} has no {}",
             quote(action),
+            short(path),
             quote(&entrypoint.object)
         ),
     );
     let names = defined_names(&text);
     Some(match nearest(&entrypoint.object, names.iter().copied()) {
-        Some(near) => problem.hint(format!("did you mean `{}:{near}`?", entrypoint.module)),
+        Some(near) => suggest(problem, &entrypoint.module, near),
         None if names.is_empty() => problem.hint("define the class or function there"),
         None => problem.hint(format!("it defines {}", listed(&names))),
     })
 }
 
+fn suggest(problem: Problem, module: &str, object: &str) -> Problem {
+    problem.hint(format!(
+        "did you mean {}?",
+        quote(&format!("{module}:{object}"))
+    ))
+}
+
 /// At most six names, for a hint.
 fn listed(names: &[&str]) -> String {
-    let shown = names.iter().take(6).copied().collect::<Vec<_>>().join(", ");
+    let shown = names
+        .iter()
+        .take(6)
+        .map(|n| short(n))
+        .collect::<Vec<_>>()
+        .join(", ");
     if names.len() > 6 {
         format!("{shown} and more")
     } else {

@@ -1,6 +1,6 @@
 //! Owns the nodes of a YAML tree: what they hold, where they stand, and what they are as JSON.
 
-use std::ops::Range;
+use std::{fmt, ops::Range};
 
 use super::scalar::Plain;
 
@@ -18,7 +18,7 @@ pub enum Style {
 }
 
 /// A scalar.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct Scalar {
     /// Its text, escapes and folding resolved.
     pub text: String,
@@ -28,6 +28,15 @@ pub struct Scalar {
     pub meaning: Plain,
     /// It carries a tag, which has decided `meaning`.
     pub tagged: bool,
+}
+
+/// Without the value, which may be a secret.
+impl fmt::Debug for Scalar {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Scalar")
+            .field("style", &self.style)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What a node holds.

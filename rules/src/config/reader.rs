@@ -2,7 +2,7 @@
 //! and reading goes on.
 
 use super::{
-    diagnostic::quote,
+    diagnostic::{quote, short},
     source::Problem,
     suggest::nearest,
     vocabulary::Word,
@@ -197,7 +197,9 @@ impl<'n, 'p> Reader<'n, 'p> {
                     value.kind()
                 ),
             );
-            let example = value.as_scalar().map(|s| format!("\">={}\"", s.text));
+            let example = value
+                .as_scalar()
+                .map(|s| format!("\">={}\"", short(&s.text)));
             let example = example.as_deref().unwrap_or("\">=1.0\"");
             self.problems
                 .push(problem.hint(format!("write it quoted, such as {example}")));
@@ -209,7 +211,10 @@ impl<'n, 'p> Reader<'n, 'p> {
             let bare = text.trim().parse::<pep440_rs::Version>().is_ok();
             let hint = match text.trim() {
                 "*" => "write \">=0\" for any version".to_owned(),
-                version if bare => format!("write \"=={version}\" or \">={version}\""),
+                version if bare => {
+                    let version = short(version);
+                    format!("write \"=={version}\" or \">={version}\"")
+                }
                 _ => "write it as in \">=1.2,<2\"".to_owned(),
             };
             let message = format!("{name}: {} is not a version specifier", quote(text));
@@ -226,8 +231,7 @@ pub(crate) fn wrong_type(name: &str, value: &Node, wanted: &str) -> Problem {
     let problem = Problem::error("config-wrong-type", value.span(), message);
     match value.as_scalar() {
         Some(scalar) if wanted == "text" && !scalar.text.is_empty() => {
-            let shown = quote(&scalar.text);
-            problem.hint(format!("quote it: \"{}\"", shown.trim_matches('`')))
+            problem.hint(format!("quote it: \"{}\"", short(&scalar.text)))
         }
         _ => problem,
     }

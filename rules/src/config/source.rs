@@ -56,7 +56,6 @@ impl Problem {
 
 /// A file's text and where its lines start. Offsets count from the file's first byte, the byte
 /// order mark included.
-#[derive(Debug)]
 pub struct Source<'a> {
     file: String,
     text: Cow<'a, str>,

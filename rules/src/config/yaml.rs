@@ -8,7 +8,7 @@ pub use super::node::{Node, Scalar, Style, Value};
 use saphyr_parser::{Event, Parser, ScalarStyle, Tag};
 
 use super::{
-    diagnostic::quote,
+    diagnostic::{quote, short},
     lexical,
     merge::pairs,
     scalar::{self, Plain},
@@ -27,7 +27,6 @@ pub const MAX_ALIASES: usize = 100;
 const MAX_EXPANDED: usize = 8 << 20;
 
 /// A file read as YAML.
-#[derive(Debug)]
 pub struct Document<'a> {
     /// Its text and lines.
     pub source: Source<'a>,
@@ -529,7 +528,7 @@ impl Walk<'_> {
                     format!("write {value}, or \"{}\" if text is meant", scalar.text)
                 }
                 _ if secret || now == Plain::Timestamp => "quote it".to_owned(),
-                _ => format!("quote it if text is meant: \"{}\"", scalar.text),
+                _ => format!("quote it if text is meant: \"{}\"", short(&scalar.text)),
             };
             self.problems
                 .push(Problem::warning("config-ambiguous-scalar", node.span(), message).hint(hint));
