@@ -146,7 +146,7 @@ impl Node {
     }
 
     /// As JSON, key order kept. Dates stay the text that they are; numbers that JSON cannot hold
-    /// (reported by [`parse`] as errors) become null.
+    /// (reported as errors when a file is read) become null.
     pub fn to_json(&self) -> serde_json::Value {
         use serde_json::Value as Json;
         match &self.value {
