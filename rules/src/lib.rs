@@ -1,5 +1,18 @@
 //! The stages of a publish, as rules over the engine, and what they know of plugins: the
 //! configuration, the file set, the archive, and the trait of the outside.
 
+pub mod archive;
+pub mod bump;
+pub mod checksum;
 pub mod client;
+pub mod config;
+pub mod counters;
+pub mod digests;
 pub mod fileset;
+pub mod plugin;
+pub mod publish;
+pub mod secrets;
+pub mod target;
+pub mod upload;
+pub mod version;
+pub mod workspace;

@@ -65,6 +65,8 @@ impl Node for Toy {
 
     fn manifest(&self, inputs: Inputs<'_>, out: &mut dyn Manifest) -> Result<(), Pending> {
         out.input("source", Input::Text(&self.spec.source));
+        // What makes it fail is an input like any other.
+        out.input("fails", Input::Flag(self.spec.fails));
         if let Some(keep) = self.spec.keep {
             out.input("keep", Input::Number(keep as u64));
         }
