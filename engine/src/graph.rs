@@ -1,6 +1,10 @@
 //! Owns [`Graph`]: nodes and what they depend on, checked for cycles, then frozen.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    cmp::Reverse,
+    collections::{BinaryHeap, HashMap},
+    sync::Arc,
+};
 
 use petgraph::{
     Direction,
@@ -60,12 +64,32 @@ impl GraphBuilder {
             graph.add_edge(NodeIndex::new(on.index()), NodeIndex::new(node.index()), ());
             dependencies[node.index()].push(*on);
         }
-        let order = match petgraph::algo::toposort(&graph, None) {
-            Ok(order) => order.into_iter().map(|index| graph[index]).collect(),
-            Err(at) => return Err(cycle(&graph, at.node_id(), &self.nodes)),
-        };
+        if let Err(at) = petgraph::algo::toposort(&graph, None) {
+            return Err(cycle(&graph, at.node_id(), &self.nodes));
+        }
+        let order = order(&graph);
         Ok(Graph { graph, nodes: self.nodes, dependencies, order })
     }
+}
+
+/// Dependencies first, and among equals in the order in which they were added: what a user
+/// listed first starts first.
+fn order(graph: &DiGraph<NodeId, ()>) -> Vec<NodeId> {
+    let blockers = |index| graph.neighbors_directed(index, Direction::Incoming).count();
+    let mut left: Vec<usize> = graph.node_indices().map(blockers).collect();
+    let free = graph.node_indices().filter(|index| left[index.index()] == 0);
+    let mut free: BinaryHeap<Reverse<NodeIndex>> = free.map(Reverse).collect();
+    let mut order = Vec::with_capacity(left.len());
+    while let Some(Reverse(index)) = free.pop() {
+        order.push(graph[index]);
+        for next in graph.neighbors_directed(index, Direction::Outgoing) {
+            left[next.index()] -= 1;
+            if left[next.index()] == 0 {
+                free.push(Reverse(next));
+            }
+        }
+    }
+    order
 }
 
 /// Walks back from a node on a cycle until it is met again.

@@ -34,7 +34,7 @@ use crate::{
 const LOCK_POLL: Duration = Duration::from_millis(5);
 /// How often a stop is looked for while nothing happens.
 const CANCEL_POLL: Duration = Duration::from_millis(50);
-/// How often a node may lose an input's file before that is a failure.
+/// How often a node may lose one input's file before that is a failure.
 const BLOB_RETRIES: u32 = 2;
 /// Results that are made durable together at most.
 const BATCH: usize = 256;
@@ -191,7 +191,7 @@ struct Run<'a> {
     at_work: HashMap<Key, Vec<NodeId>>,
     busy: [usize; 2],
     pools: [Option<rayon::ThreadPool>; 2],
-    lost_blobs: HashMap<NodeId, u32>,
+    lost_blobs: HashMap<(NodeId, Digest), u32>,
     committing: usize,
     stopping: bool,
     inbox: Sender<Message>,
@@ -348,6 +348,11 @@ impl<'a> Run<'a> {
         let inputs = self.inputs(id);
         if self.nodes[id.index()].decision == Decision::Restore {
             return self.spawn(id, inputs, None);
+        }
+        if inputs.iter().any(Option::is_none) {
+            // A dependency was sent back to work while this one was in line.
+            self.at(id).state = NodeState::Waiting;
+            return;
         }
         let Ok(key) = key_of(node.as_ref(), Inputs(&inputs)) else {
             return self.fail(id, Failure::bug("a node's inputs are done but not known"));
@@ -559,17 +564,22 @@ impl<'a> Run<'a> {
             outcome.is_some_and(|outcome| outcome.blobs().any(|(digest, _)| digest == blob))
         };
         let producer = self.graph.dependencies(id).iter().copied().find(made_it);
-        let tries = self.lost_blobs.entry(id).or_default();
+        let tries = self.lost_blobs.entry((id, blob)).or_default();
         *tries += 1;
         let Some(producer) = producer.filter(|_| *tries <= BLOB_RETRIES) else {
             return self.fail(id, failure);
         };
-        if let Err(error) = self.session.store.quarantine(&blob) {
-            return self.fail(id, store_failure(&error));
-        }
+        let damaged = match self.session.store.quarantine(&blob) {
+            Ok(damaged) => damaged,
+            Err(error) => return self.fail(id, store_failure(&error)),
+        };
         self.at(id).state = NodeState::Waiting;
-        let reason = DirtyReason::BlobMissing { blob: blob.short() };
-        self.demand(producer, reason);
+        if damaged {
+            let reason = DirtyReason::BlobMissing { blob: blob.short() };
+            return self.demand(producer, reason);
+        }
+        // Another node's stumble over the same file has mended it already.
+        self.wake(id);
     }
 
     /// Sends a node back to work, and what it depends on if that has no result.

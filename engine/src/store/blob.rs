@@ -58,6 +58,16 @@ impl Blobs {
         fs::metadata(self.path(blob)).is_ok_and(|meta| meta.is_file() && meta.len() == size)
     }
 
+    /// Whether a blob's bytes are those that its name says.
+    pub(super) fn is_whole(&self, blob: &Digest) -> bool {
+        let hash = |path: &Path| {
+            let mut hasher = blake3::Hasher::new();
+            hasher.update_reader(File::open(path)?)?;
+            Ok::<_, io::Error>(Digest::from(hasher.finalize()))
+        };
+        hash(&self.path(blob)).is_ok_and(|digest| digest == *blob)
+    }
+
     pub(super) fn writer(&self) -> Result<NamedTempFile, StoreError> {
         self.step("blob.create")?;
         let folder = self.tmp();
@@ -89,7 +99,9 @@ impl Blobs {
                 // Renamed away: there is nothing left to delete.
                 let _ = kept.keep();
             }
-            Err(rustix::io::Errno::EXIST) if self.has(blob, size) => return Ok(()),
+            Err(rustix::io::Errno::EXIST) if self.has(blob, size) && self.is_whole(blob) => {
+                return Ok(());
+            }
             Err(rustix::io::Errno::EXIST) => {
                 self.quarantine(blob)?;
                 return self.place(file, blob, size);

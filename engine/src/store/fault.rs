@@ -78,7 +78,7 @@ impl<S: Store> Store for FaultStore<S> {
         self.inner.commit(entries)
     }
 
-    fn quarantine(&self, blob: &Digest) -> Result<(), StoreError> {
+    fn quarantine(&self, blob: &Digest) -> Result<bool, StoreError> {
         self.write()?;
         self.inner.quarantine(blob)
     }

@@ -96,13 +96,16 @@ impl Store for MemoryStore {
         Ok(())
     }
 
-    fn quarantine(&self, blob: &Digest) -> Result<(), StoreError> {
+    fn quarantine(&self, blob: &Digest) -> Result<bool, StoreError> {
+        if fs::read(self.blob_path(blob)).is_ok_and(|bytes| Digest::of(&bytes) == *blob) {
+            return Ok(false);
+        }
         let mut state = lock(&self.state);
         state.quarantined.insert(*blob);
         state.rows.retain(|_, row| !row.outcome.blobs().any(|(digest, _)| digest == *blob));
         state.streams.retain(|_, stream| stream.archive != *blob);
         let _ = fs::remove_file(self.folder.path().join(blob.hex()));
-        Ok(())
+        Ok(true)
     }
 
     fn streams(&self, codec: &str, contents: &[Digest]) -> Result<Vec<Option<Stream>>, StoreError> {

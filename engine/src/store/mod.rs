@@ -187,8 +187,9 @@ pub trait Store: Send + Sync {
     /// Makes placed blobs durable, then commits all entries in one transaction.
     fn commit(&self, entries: &[Entry]) -> Result<(), StoreError>;
 
-    /// Moves a damaged blob aside and forgets every result that names it.
-    fn quarantine(&self, blob: &Digest) -> Result<(), StoreError>;
+    /// Reads a suspect blob. If it is damaged, moves it aside; if that, or missing, forgets
+    /// every result that names it and returns true. A whole one is left alone.
+    fn quarantine(&self, blob: &Digest) -> Result<bool, StoreError>;
 
     /// Streams of a codec by the content they inflate to.
     fn streams(&self, codec: &str, contents: &[Digest]) -> Result<Vec<Option<Stream>>, StoreError>;

@@ -203,10 +203,13 @@ impl Store for SqliteStore {
         Ok(transaction.commit()?)
     }
 
-    fn quarantine(&self, blob: &Digest) -> Result<(), StoreError> {
-        let connection = lock(&self.connection);
-        forget_blob(&connection, blob)?;
-        self.blobs.quarantine(blob)
+    fn quarantine(&self, blob: &Digest) -> Result<bool, StoreError> {
+        if self.blobs.is_whole(blob) {
+            return Ok(false);
+        }
+        forget_blob(&lock(&self.connection), blob)?;
+        self.blobs.quarantine(blob)?;
+        Ok(true)
     }
 
     fn streams(&self, codec: &str, contents: &[Digest]) -> Result<Vec<Option<Stream>>, StoreError> {
