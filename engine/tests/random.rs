@@ -42,6 +42,9 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 fn outputs(bench: &Bench, specs: &[Spec]) -> BTreeMap<String, (NodeState, Option<String>)> {
     let reports = bench.run(specs);
     let shown = |report: &synapse_engine::NodeReport| {
+        if let Some(failure) = report.failure.as_ref().filter(|failure| failure.code != "toy") {
+            return (report.state, Some(failure.to_string()));
+        }
         let done = report.outcome.as_ref().filter(|_| report.state == NodeState::Done);
         (report.state, done.and_then(|outcome| outcome.blob_of("out")).map(|(digest, _)| digest.hex()))
     };

@@ -132,7 +132,12 @@ impl Blobs {
         if filesystem::HAS_SYNC_ALL && pending.len() > SYNC_ONE_BY_ONE {
             return File::open(&self.root).and_then(|root| filesystem::sync_all(&root)).map_err(failed);
         }
-        let sync = |path: &Path| File::open(path).and_then(|file| file.sync_all());
+        let sync = |path: &Path| match File::open(path) {
+            Ok(file) => file.sync_all(),
+            // Quarantined since: a row that names it is a miss.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error),
+        };
         let mut each = pending.iter().try_for_each(|path| sync(path));
         let mut folders: Vec<&Path> = pending.iter().filter_map(|path| path.parent()).collect();
         folders.sort_unstable();
