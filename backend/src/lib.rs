@@ -1,1 +1,145 @@
-//! The embedded backend.
+//! The embedded backend: releases of plugins kept on this machine.
+//!
+//! Owns [`Embedded`], a folder with a database (`backend.db`) and the archives of its
+//! releases (`files/`), and what opens it. Any number of threads and processes may share one
+//! folder. The rule that all else follows from: a file counts only once a row names it, every
+//! file name is used once ever, and no row is committed before its file is durable. So a crash at
+//! any step leaves at most a file that no row names, which [`Embedded::collect`] removes.
+
+mod database;
+mod error;
+mod files;
+mod maintain;
+mod release;
+mod validate;
+
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use rusqlite::Connection;
+
+pub use error::BackendError;
+pub use maintain::{Collected, Fault, Problem};
+pub use release::Details;
+
+use files::Files;
+
+/// Key in a release's config under which its content digest is kept, as 64 hex digits.
+pub const CONTENT_KEY: &str = "synapse_content_digest";
+
+/// Largest archive taken unless told otherwise: room for a plugin that carries model weights,
+/// too little for a dataset packed by accident.
+pub const DEFAULT_SIZE_LIMIT: u64 = 10 << 30;
+
+/// Every point at which [`Options::hook`] is called. A test that fails each in turn has failed
+/// every step that changes something.
+pub const HOOK_POINTS: [&str; 10] = [
+    "backend.mkdir",
+    "backend.journal",
+    "backend.migrate",
+    "backend.link",
+    "backend.copy",
+    "backend.write",
+    "backend.sync",
+    "backend.sync-dir",
+    "backend.commit",
+    "backend.unlink",
+];
+
+/// Tells the time in Unix seconds.
+pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
+
+/// Called with the name of a step, one of [`HOOK_POINTS`], right before it is taken.
+pub type Hook = Arc<dyn Fn(&str) -> io::Result<()> + Send + Sync>;
+
+/// How a backend behaves.
+#[derive(Clone)]
+pub struct Options {
+    /// Largest archive taken, in bytes.
+    pub size_limit: u64,
+    /// Stamps releases.
+    pub clock: Clock,
+    /// For fault tests: an error stops the operation as if that step had failed with it.
+    pub hook: Option<Hook>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        let clock = || {
+            let now = SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .unwrap_or_default();
+            i64::try_from(now.as_secs()).unwrap_or(i64::MAX)
+        };
+        Self {
+            size_limit: DEFAULT_SIZE_LIMIT,
+            clock: Arc::new(clock),
+            hook: None,
+        }
+    }
+}
+
+impl fmt::Debug for Options {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Options")
+            .field("size_limit", &self.size_limit)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The hook of [`Options`], callable whether or not there is one.
+#[derive(Clone)]
+pub(crate) struct Hooks(Option<Hook>);
+
+impl Hooks {
+    pub(crate) fn at(&self, point: &str) -> io::Result<()> {
+        debug_assert!(HOOK_POINTS.contains(&point), "{point} is not listed");
+        self.0.as_ref().map_or(Ok(()), |hook| hook(point))
+    }
+}
+
+/// A backend in a folder of this machine.
+pub struct Embedded {
+    database: Mutex<Connection>,
+    files: Files,
+    options: Options,
+    hooks: Hooks,
+}
+
+impl Embedded {
+    /// Opens the backend in `data_dir`, which is made (for its owner only) when it is absent.
+    /// Writes nothing when there is one of the current schema already.
+    pub fn open(data_dir: &Path, options: Options) -> Result<Self, BackendError> {
+        let dir = std::path::absolute(data_dir)
+            .map_err(|cause| BackendError::io("find", data_dir, cause))?;
+        let hooks = Hooks(options.hook.clone());
+        let database = database::open(&dir, &hooks)?;
+        let files = Files::new(&dir, hooks.clone());
+        Ok(Self {
+            database: Mutex::new(database),
+            files,
+            options,
+            hooks,
+        })
+    }
+
+    /// A thread that panicked while it held the connection left at most a transaction that was
+    /// rolled back on the way, so the connection stays good.
+    fn database(&self) -> MutexGuard<'_, Connection> {
+        self.database.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Embedded {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Embedded")
+            .field("options", &self.options)
+            .finish_non_exhaustive()
+    }
+}

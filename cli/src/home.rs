@@ -1,9 +1,6 @@
 //! Owns where things are kept: the store, the user's data, the configuration.
 
-use std::{
-    ffi::OsString,
-    path::{Path, PathBuf},
-};
+use std::{ffi::OsString, path::PathBuf};
 
 use synapse_engine::Failure;
 
@@ -67,17 +64,10 @@ impl Home {
     }
 }
 
-/// A path as people read it: relative to `from` where that is shorter.
-pub fn shown(path: &Path, from: &Path) -> String {
-    match path.strip_prefix(from) {
-        Ok(rest) if rest.as_os_str().is_empty() => ".".to_owned(),
-        Ok(rest) => rest.display().to_string(),
-        Err(_) => path.display().to_string(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     #[test]

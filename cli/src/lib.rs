@@ -1,13 +1,13 @@
 //! The `synapse` command as a library: arguments, rendering, errors to text and exit codes.
 //! Everything that works is in the crates below; only here does it become text.
 
-mod app;
-mod args;
-mod commands;
-mod credentials;
-mod home;
-mod render;
-mod select;
+pub mod app;
+pub mod args;
+pub mod commands;
+pub mod credentials;
+pub mod home;
+pub mod render;
+pub mod select;
 
 use std::{
     process::ExitCode,

@@ -34,7 +34,7 @@ pub struct Selected {
     /// The workspace's index.
     pub workspace: Workspace,
     /// Warnings to show.
-    pub warnings: Vec<synapse_rules::config::Diagnostic>,
+    pub warnings: Vec<plugin::Warning>,
 }
 
 /// What to take when the selection names nothing and this is no plugin.
@@ -165,7 +165,7 @@ fn members(app: &App, root: &Path) -> Result<Selected, Failure> {
     let expansion = workspace::expand(root, &model.members)
         .map_err(|error| Failure::user("unreadable", error.to_string()).at(shown.clone()))?;
     let unmatched = model.unmatched(&expansion, &bytes, &shown);
-    let warnings: Vec<_> = parsed.diagnostics.into_iter().chain(unmatched).collect();
+    let warnings: Vec<_> = parsed.diagnostics.iter().chain(&unmatched).map(plugin::Warning::from).collect();
     if warnings.is_empty() {
         let seen = listing(root, guard, &expansion.visited, &expansion.members, now);
         if let Some(section) = seen {

@@ -1,6 +1,6 @@
 //! Owns [`Node`], the one trait that rules implement, and what a running node may use.
 
-use std::{cell::RefCell, sync::Arc};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tempfile::NamedTempFile;
 
@@ -113,7 +113,7 @@ pub struct Context<'a> {
     pub(crate) cancel: &'a Cancel,
     pub(crate) events: &'a dyn EventSink,
     pub(crate) label: Label,
-    pub(crate) streams: RefCell<Vec<(String, Digest, Stream)>>,
+    pub(crate) streams: Mutex<Vec<(String, Digest, Stream)>>,
 }
 
 impl Context<'_> {
@@ -150,7 +150,7 @@ impl Context<'_> {
     /// Notes streams inside the blobs of this node's outcome, for later nodes.
     pub fn keep_streams(&self, codec: &str, streams: impl Iterator<Item = (Digest, Stream)>) {
         let named = streams.map(|(content, stream)| (codec.to_owned(), content, stream));
-        self.streams.borrow_mut().extend(named);
+        self.streams.lock().unwrap_or_else(PoisonError::into_inner).extend(named);
     }
 
     /// Whether to stop early.

@@ -8,7 +8,7 @@ use std::{
     collections::{HashMap, VecDeque},
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
-        Arc,
+        Arc, PoisonError,
         mpsc::{Receiver, RecvTimeoutError, Sender, channel},
     },
     thread,
@@ -438,7 +438,7 @@ impl<'a> Run<'a> {
                 cancel: &session.cancel,
                 events: session.events.as_ref(),
                 label: node.label(),
-                streams: std::cell::RefCell::default(),
+                streams: std::sync::Mutex::default(),
             };
             let work = catch_unwind(AssertUnwindSafe(|| match restored {
                 Some(outcome) => {
@@ -447,7 +447,7 @@ impl<'a> Run<'a> {
                 None => node.run(&context),
             }));
             let work = work.unwrap_or_else(|panic| Err(panicked(panic.as_ref())));
-            let streams = context.streams.take();
+            let streams = context.streams.into_inner().unwrap_or_else(PoisonError::into_inner);
             let ms = start.elapsed().as_millis() as u64;
             let work = Box::new(work.map(|outcome| Work { outcome, streams }));
             // Nobody listens any more only when the run is over.

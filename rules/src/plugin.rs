@@ -43,7 +43,25 @@ pub struct Head {
     /// The configuration file, relative to the plugin or absolute.
     pub config: String,
     /// Warnings, rendered once per run.
-    pub warnings: Vec<config::Diagnostic>,
+    pub warnings: Vec<Warning>,
+}
+
+/// A warning of a configuration, kept so that an unchanged file still gives it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Warning {
+    /// What is doubtful.
+    pub message: String,
+    /// `file:line:column`.
+    pub place: String,
+    /// What to do about it.
+    pub hint: Option<String>,
+}
+
+impl From<&config::Diagnostic> for Warning {
+    fn from(diagnostic: &config::Diagnostic) -> Self {
+        let (message, hint) = (diagnostic.message.clone(), diagnostic.hint.clone());
+        Self { message, place: diagnostic.location(), hint }
+    }
 }
 
 /// Where and how to load a plugin.
@@ -245,7 +263,7 @@ fn parse_head(folder: &Path, name: &str, bytes: &[u8]) -> Result<Head, Failure> 
         category: config.category.to_string(),
         allow_secrets: config.allow_secrets,
         config: name.to_owned(),
-        warnings: parsed.diagnostics,
+        warnings: parsed.diagnostics.iter().map(Warning::from).collect(),
     })
 }
 

@@ -51,8 +51,8 @@ fn warnings(app: &App, selected: &Selected, reports: &[PluginReport]) {
     }
     let mut printer = Printer::stderr(&app.output);
     let heads = reports.iter().filter_map(|report| report.plugin.as_ref()).map(|plugin| &plugin.head);
-    for diagnostic in selected.warnings.iter().chain(heads.flat_map(|head| &head.warnings)) {
-        error::warning(&mut printer, diagnostic);
+    for warning in selected.warnings.iter().chain(heads.flat_map(|head| &head.warnings)) {
+        error::warning(&mut printer, warning);
     }
 }
 

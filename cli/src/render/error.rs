@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 use synapse_engine::{Failure, FailureKind};
-use synapse_rules::config::{Diagnostic, Severity};
+use synapse_rules::plugin::Warning;
 
 use super::{BAD, DIM, HINT, Printer, WARN, paint};
 
@@ -91,13 +91,10 @@ fn source_line(file: &str, line: usize) -> Option<String> {
 }
 
 /// Prints a warning of a configuration.
-pub fn warning(printer: &mut Printer, diagnostic: &Diagnostic) {
-    if diagnostic.severity == Severity::Error {
-        return;
-    }
-    printer.line(format!("{} {}", paint(WARN, "warning:"), diagnostic.message));
-    printer.line(format!("  {} {}", paint(DIM, "-->"), diagnostic.location()));
-    if let Some(hint) = &diagnostic.hint {
+pub fn warning(printer: &mut Printer, warning: &Warning) {
+    printer.line(format!("{} {}", paint(WARN, "warning:"), warning.message));
+    printer.line(format!("  {} {}", paint(DIM, "-->"), warning.place));
+    if let Some(hint) = &warning.hint {
         printer.line(format!("{} {hint}", paint(HINT, "hint:")));
     }
 }

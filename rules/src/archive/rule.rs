@@ -2,7 +2,6 @@
 
 use std::{
     fs::File,
-    io,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -10,7 +9,7 @@ use std::{
 };
 
 use synapse_engine::{
-    Cacheability, Context, Digest, Failure, Files, Input, Inputs, Label, Manifest, Node, Outcome,
+    Cacheability, Context, Digest, Failure, Input, Inputs, Label, Manifest, Node, Outcome,
     Pending, Rule, TreeEntry,
     store::{Store, Stream},
 };
@@ -25,6 +24,9 @@ use crate::{counters::Counters, plugin::Plugin, secrets::Scanner};
 ///
 /// 1: deflate streams by libdeflate and zlib-rs, sorted entries, fixed times.
 pub const RULE: Rule = Rule { name: "archive", version: 1 };
+
+/// Bytes between two words about progress.
+const PROGRESS_STEP: u64 = 8 << 20;
 
 /// Failure code: a file changed between the scan and the archive.
 pub const EDITED: &str = "edited-while-archiving";
@@ -74,12 +76,18 @@ impl ArchiveNode {
                     .at(folder.join(path).display().to_string())
                     .hint("make it readable, or ignore it in .synapseignore")
             }
+            PackError::Path { path, reason } => {
+                Failure::user("file-name", format!("{path} {reason}"))
+                    .at(folder.join(path).display().to_string())
+                    .hint("rename it, or ignore it in .synapseignore")
+            }
+            PackError::Full { error } => {
+                Failure::environment("disk-full", format!("cannot write the archive: {error}"))
+                    .hint("free some disk space, or run `synapse cache gc`, then run it again")
+            }
             PackError::Write { error } => {
-                let failure = Failure::environment("archive-write", format!("cannot write the archive: {error}"));
-                if error.kind() == io::ErrorKind::StorageFull {
-                    return failure.hint("free some disk space, or run `synapse cache gc`");
-                }
-                failure
+                Failure::environment("archive-write", format!("cannot write the archive: {error}"))
+                    .hint("check the disk and the permissions of the store")
             }
             PackError::Cancelled => Failure::cancelled(),
         }
@@ -129,11 +137,12 @@ impl Node for ArchiveNode {
         let mut out = context.writer()?;
         let done = AtomicU64::new(0);
         let progress = |bytes: u64| {
-            let done = done.fetch_add(bytes, Ordering::Relaxed) + bytes;
-            context.cancel();
-            let _ = done;
+            let before = done.fetch_add(bytes, Ordering::Relaxed);
+            // Small archives are done before anyone could look.
+            if before / PROGRESS_STEP != (before + bytes) / PROGRESS_STEP {
+                context.progress(before + bytes, total);
+            }
         };
-        let _ = total;
         let cancel = context.cancel().clone();
         let packed = pack(&files, out.as_file_mut(), &kept, &self.scanner, &progress, &|| cancel.cancelled())
             .map_err(|error| self.failure(error))?;

@@ -1,0 +1,33 @@
+//! Owns the archive of a plugin: writing it reproducibly ([`pack`]), the ZIP container ([`zip`])
+//! and compressed streams ([`deflate`]) beneath, reading archives made by others ([`read`]), and
+//! the content digest by which two archives are the same release.
+
+pub mod deflate;
+pub mod pack;
+#[cfg(test)]
+mod pack_tests;
+pub mod read;
+mod rule;
+#[cfg(test)]
+mod read_tests;
+mod sink;
+mod source;
+mod stream;
+#[cfg(test)]
+pub(crate) mod tests;
+pub mod zip;
+
+pub use pack::{NoStreams, PackError, PackFile, Packed, Streams, pack};
+pub use rule::{ArchiveNode, CREDENTIAL, EDITED, RULE};
+pub use synapse_engine::{store::Stream, tree::tree_digest as content_digest};
+
+/// Whether `path` may name a file of an archive: relative, of plain components separated by `/`,
+/// without NUL or backslash, not starting with a drive letter.
+pub fn valid_path(path: &str) -> bool {
+    let bytes = path.as_bytes();
+    let drive = bytes.len() >= 2 && bytes[0].is_ascii_alphabetic() && bytes[1] == b':';
+    !drive
+        && path.len() <= usize::from(u16::MAX)
+        && !path.contains(['\0', '\\'])
+        && path.split('/').all(|part| !matches!(part, "" | "." | ".."))
+}
