@@ -249,9 +249,9 @@ fn of_many_creates_at_once_one_wins() {
                 scope.spawn(|| {
                     barrier.wait();
                     // The first openings of a new folder race as well.
-                    let backend = world.open();
+                    let backend = Embedded::open(&world.data(), options());
                     barrier.wait();
-                    create(&backend, sample)
+                    create(&backend.unwrap(), sample)
                 })
             })
             .collect();
