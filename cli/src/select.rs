@@ -12,7 +12,7 @@ use synapse_engine::{
     index::{FOLDER_REST, FileStat, FolderEntry, Section, Subtree},
 };
 use synapse_rules::{
-    plugin::{self, CONFIG_NAMES, Source, Trust},
+    plugin::{self, Above, CONFIG_NAMES, Source, Trust},
     publish::Workspace,
     workspace,
 };
@@ -137,7 +137,7 @@ fn not_a_plugin(start: &Path, root: Option<&Path>) -> Failure {
 }
 
 fn members(app: &App, root: &Path) -> Result<Selected, Failure> {
-    let workspace = Workspace::open(index_folder(app).as_deref(), root);
+    let mut workspace = Workspace::open(index_folder(app).as_deref(), root);
     let file = root.join(workspace::FILE);
     let shown = file.display().to_string();
     let bytes = fs::read(&file).map_err(|error| {
@@ -151,7 +151,8 @@ fn members(app: &App, root: &Path) -> Result<Selected, Failure> {
     if let Some(section) = workspace.index.get(MEMBERS).filter(|section| section.guard() == guard)
         && let Ok(open) = File::open(root)
         && section.is_unchanged(open.as_fd())
-        && let Ok(known) = serde_json::from_slice(section.note())
+        && let Ok(known) = serde_json::from_slice::<Vec<String>>(section.note())
+        && known.iter().all(|place| has_config(root, place))
     {
         let root = root.to_owned();
         return Ok(Selected { root, sources: sources(known), workspace, warnings: Vec::new() });
@@ -168,31 +169,33 @@ fn members(app: &App, root: &Path) -> Result<Selected, Failure> {
     let warnings: Vec<_> = parsed.diagnostics.iter().chain(&unmatched).map(plugin::Warning::from).collect();
     if warnings.is_empty() {
         let seen = listing(root, guard, &expansion.visited, &expansion.members, now);
-        if let Some(section) = seen {
-            workspace.save(&[(MEMBERS.to_owned(), section)]);
-        }
+        workspace.seen.extend(seen.map(|section| (MEMBERS.to_owned(), section)));
     }
     if expansion.members.is_empty() {
         let what = "the workspace has no plugins";
         let hint = "list their folders under members, such as plugins/*";
         return Err(Failure::user("no-members", what).at(shown).hint(hint));
     }
-    // What was saved must be part of later saves.
-    let workspace = Workspace::open(index_folder(app).as_deref(), root);
     Ok(Selected { root: root.to_owned(), sources: sources(expansion.members), workspace, warnings })
+}
+
+fn has_config(root: &Path, place: &str) -> bool {
+    CONFIG_NAMES.iter().any(|name| root.join(place).join(name).exists())
 }
 
 fn bytes_guard(bytes: &[u8]) -> Digest {
     Digest::of(bytes).stable_digest("synapse.members")
 }
 
-/// The listing as an index section: folders by stat, members as its note.
+/// The listing as an index section: folders by stat, members as its note. Members themselves
+/// change at every edit; all that counts of them is that they still have a configuration.
 fn listing(root: &Path, guard: Digest, visited: &[String], members: &[String], now: i64) -> Option<Section> {
     let folder = |path: &String| {
         let meta = fs::metadata(root.join(path)).ok()?;
         Some(FolderEntry { path: path.clone(), stat: FileStat::from(&meta) })
     };
-    let mut folders = visited.iter().map(folder).collect::<Option<Vec<_>>>()?;
+    let visited = visited.iter().filter(|path| members.binary_search(path).is_err());
+    let mut folders = visited.map(folder).collect::<Option<Vec<_>>>()?;
     folders.sort_by(|a, b| a.path.as_bytes().cmp(b.path.as_bytes()));
     let dev = folders.first()?.stat.dev;
     let settled = filesystem::kind(root).is_honest()
@@ -202,12 +205,13 @@ fn listing(root: &Path, guard: Digest, visited: &[String], members: &[String], n
 }
 
 fn by_code(app: &App, selected: &mut Selected, codes: &[String]) -> Result<(), Failure> {
+    let above = Above::default();
     let mut known = Vec::new();
     let mut kept = Vec::new();
     let mut broken = None;
     for source in &selected.sources {
         let loaded =
-            plugin::load(source, &selected.workspace.index, Trust::Stat, app::nanoseconds(), &app.counters);
+            plugin::load(source, &selected.workspace.index, &above, Trust::Stat, app::nanoseconds(), &app.counters);
         match loaded {
             Ok(plugin) => {
                 let (code, subject) = (plugin.head.code.clone(), plugin.subject());

@@ -7,7 +7,7 @@ use std::{
     io,
     os::fd::AsFd,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use serde::{Deserialize, Serialize};
@@ -130,10 +130,31 @@ pub enum Trust {
     Nothing,
 }
 
+/// The ignore files above plugins, read once a folder: members of a workspace share them.
+#[derive(Debug, Default)]
+pub struct Above(Mutex<HashMap<(PathBuf, String), Arc<Vec<ignores::Level>>>>);
+
+impl Above {
+    fn levels(&self, source: &Source) -> io::Result<Arc<Vec<ignores::Level>>> {
+        let parent = source.place.rsplit_once('/').map_or("", |(parent, _)| parent);
+        // The root of a plugin without a workspace has nothing above it.
+        let parent = if source.place.is_empty() { "/" } else { parent };
+        let key = (source.workspace.clone(), parent.to_owned());
+        let known = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(levels) = known().get(&key) {
+            return Ok(Arc::clone(levels));
+        }
+        let levels = Arc::new(fileset::outer_levels(&source.workspace, &source.place)?);
+        known().insert(key, Arc::clone(&levels));
+        Ok(levels)
+    }
+}
+
 /// Loads a plugin. `now` is in nanoseconds since 1970.
 pub fn load(
     source: &Source,
     index: &Index,
+    above: &Above,
     trust: Trust,
     now: i64,
     counters: &Counters,
@@ -144,7 +165,7 @@ pub fn load(
         let failure = Failure::user("unreadable", format!("cannot read {shown}: {error}")).at(shown.clone());
         failure.hint("check the path and its permissions")
     };
-    let outer = fileset::outer_levels(&source.workspace, &source.place).map_err(|e| unreadable(&e))?;
+    let outer = above.levels(source).map_err(|e| unreadable(&e))?;
     let guard = guard(source, &outer);
     let known = index.get(&source.place);
     if let Some(section) = known.filter(|section| trust == Trust::Stat && section.guard() == guard) {

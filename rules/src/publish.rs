@@ -20,7 +20,7 @@ use crate::{
     checksum::ChecksumNode,
     counters::Counters,
     fileset::ignores,
-    plugin::{self, Plugin, Source, Trust},
+    plugin::{self, Above, Plugin, Source, Trust},
     secrets::Scanner,
     target::Target,
     upload::{UploadNode, VERSION_TAKEN},
@@ -33,6 +33,8 @@ pub struct Workspace {
     pub path: Option<PathBuf>,
     /// What it held at the start.
     pub index: Index,
+    /// What was seen anew before any plugin was loaded.
+    pub seen: Vec<(String, Section)>,
 }
 
 /// What a flat index depends on besides the files.
@@ -50,14 +52,16 @@ impl Workspace {
         let name = Digest::of(root.as_os_str().as_encoded_bytes()).hex();
         let path = folder.map(|folder| folder.join(&name[..32]));
         let index = path.as_ref().map(|path| Index::load(path, &fingerprint())).unwrap_or_default();
-        Self { path, index }
+        Self { path, index, seen: Vec::new() }
     }
 
     /// Writes the index with what was seen anew. Failing to is no failure: it only saves work.
     pub fn save(&self, seen: &[(String, Section)]) {
-        let Some(path) = self.path.as_ref().filter(|_| !seen.is_empty()) else { return };
+        let news = !seen.is_empty() || !self.seen.is_empty();
+        let Some(path) = self.path.as_ref().filter(|_| news) else { return };
         let mut sections: BTreeMap<&str, &Section> = self.index.sections().collect();
-        sections.extend(seen.iter().map(|(root, section)| (root.as_str(), section)));
+        let seen = self.seen.iter().chain(seen);
+        sections.extend(seen.map(|(root, section)| (root.as_str(), section)));
         let _ = Index::save(path, &fingerprint(), sections.into_iter());
     }
 }
@@ -181,7 +185,10 @@ impl Publish<'_> {
 
     fn load(&self, sources: &[Source], trust: Trust) -> Vec<Result<Plugin, Failure>> {
         let now = (self.now)();
-        let load = |source: &Source| plugin::load(source, &self.workspace.index, trust, now, &self.counters);
+        let above = Above::default();
+        let load = |source: &Source| {
+            plugin::load(source, &self.workspace.index, &above, trust, now, &self.counters)
+        };
         if sources.len() == 1 {
             return sources.iter().map(load).collect();
         }

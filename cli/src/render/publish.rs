@@ -47,6 +47,7 @@ pub fn decision(stage: &Stage) -> String {
         _ if stage.report.shared => "made by another process meanwhile".to_owned(),
         Decision::Hit => "up to date".to_owned(),
         Decision::Restore => "restored from the store".to_owned(),
+        _ if stage.report.failure.is_some() => "refused".to_owned(),
         Decision::Run(reasons) if reasons.is_empty() => "run".to_owned(),
         Decision::Run(reasons) => format!("run: {}", reason::summary(reasons)),
         Decision::Unknown => "depends on what the stage before it makes".to_owned(),
