@@ -30,7 +30,9 @@ fn label(status: Status) -> String {
 
 /// `code 0.1.0`, with the version raised where it was.
 pub fn name(report: &PluginReport) -> String {
-    let Some(plugin) = &report.plugin else { return paint(BOLD, folder_name(report)) };
+    let Some(plugin) = &report.plugin else {
+        return paint(BOLD, folder_name(report));
+    };
     let subject = paint(BOLD, plugin.subject());
     match &report.bump {
         Some(bump) if plugin.head.version != bump.new.to_string() => {
@@ -63,13 +65,20 @@ pub fn plugins(printer: &mut Printer, reports: &[PluginReport], verbose: bool) {
         }
         let mut line = format!("{} {}", label(report.status), name(report));
         let sent = matches!(report.status, Status::Published);
-        if let Some((_, bytes)) = report.outcome("archive").and_then(|o| o.blob_of("zip")).filter(|_| sent) {
+        if let Some((_, bytes)) = report
+            .outcome("archive")
+            .and_then(|o| o.blob_of("zip"))
+            .filter(|_| sent)
+        {
             let _ = write!(line, "  {}", size(bytes));
         }
-        let why = report.stages.iter().find_map(|stage| match &stage.report.decision {
-            Decision::Run(reasons) if !reasons.is_empty() => Some(reason::summary(reasons)),
-            _ => None,
-        });
+        let why = report
+            .stages
+            .iter()
+            .find_map(|stage| match &stage.report.decision {
+                Decision::Run(reasons) if !reasons.is_empty() => Some(reason::summary(reasons)),
+                _ => None,
+            });
         if let Some(why) = why.filter(|_| sent) {
             let _ = write!(line, "  {}", paint(DIM, why));
         }
@@ -77,9 +86,19 @@ pub fn plugins(printer: &mut Printer, reports: &[PluginReport], verbose: bool) {
         if verbose {
             for stage in &report.stages {
                 let took = format!("{} ms", stage.report.ms);
-                let _ = writeln!(text, "{:13}{:9} {} {}", "", stage.stage, decision(stage), paint(DIM, took));
+                let _ = writeln!(
+                    text,
+                    "{:13}{:9} {} {}",
+                    "",
+                    stage.stage,
+                    decision(stage),
+                    paint(DIM, took)
+                );
             }
-            if let Some(url) = report.outcome("upload").and_then(|outcome| outcome.text("url")) {
+            if let Some(url) = report
+                .outcome("upload")
+                .and_then(|outcome| outcome.text("url"))
+            {
                 let _ = writeln!(text, "{:13}{}", "", paint(DIM, url));
             }
         }
@@ -91,10 +110,17 @@ pub fn plugins(printer: &mut Printer, reports: &[PluginReport], verbose: bool) {
 pub fn summary(printer: &mut Printer, totals: &Totals, target: &str, elapsed_ms: u64) {
     let mut parts = Vec::new();
     if totals.published > 0 {
-        parts.push(format!("{} published to {target}", count(totals.published, "plugin")));
+        parts.push(format!(
+            "{} published to {target}",
+            count(totals.published, "plugin")
+        ));
     }
     if totals.up_to_date > 0 {
-        let what = if totals.published == 0 && totals.failed == 0 { count(totals.up_to_date, "plugin") } else { totals.up_to_date.to_string() };
+        let what = if totals.published == 0 && totals.failed == 0 {
+            count(totals.up_to_date, "plugin")
+        } else {
+            totals.up_to_date.to_string()
+        };
         parts.push(format!("{what} up to date"));
     }
     if totals.failed > 0 {
@@ -107,12 +133,20 @@ pub fn summary(printer: &mut Printer, totals: &Totals, target: &str, elapsed_ms:
 }
 
 /// The preview of a dry run: files with sizes, and what would be sent.
-pub fn preview(printer: &mut Printer, reports: &[PluginReport], sort: Sort, target: Option<&str>, verbose: bool) {
+pub fn preview(
+    printer: &mut Printer,
+    reports: &[PluginReport],
+    sort: Sort,
+    target: Option<&str>,
+    verbose: bool,
+) {
     let mut text = String::new();
     let (mut files, mut bytes, mut sends) = (0, 0, 0);
     for report in reports {
         let _ = writeln!(text, "{} {}", label(report.status), name(report));
-        let Some(plugin) = &report.plugin else { continue };
+        let Some(plugin) = &report.plugin else {
+            continue;
+        };
         if report.status == Status::UpToDate && !verbose && reports.len() > 1 {
             continue;
         }
@@ -125,7 +159,12 @@ pub fn preview(printer: &mut Printer, reports: &[PluginReport], sort: Sort, targ
             let _ = writeln!(text, "{:>12}  {}{mark}", size(entry.size), entry.path);
         }
         let own: u64 = entries.iter().map(|entry| entry.size).sum();
-        let _ = writeln!(text, "{:>12}  in {}", size(own), count(entries.len() as u64, "file"));
+        let _ = writeln!(
+            text,
+            "{:>12}  in {}",
+            size(own),
+            count(entries.len() as u64, "file")
+        );
         if report.status == Status::Planned {
             sends += 1;
             files += entries.len() as u64;

@@ -83,7 +83,10 @@ impl SqliteStore {
                     .recursive(true)
                     .mode(0o700)
                     .create(&folder)
-                    .map_err(StoreError::io(format!("cannot create {}", folder.display())))?;
+                    .map_err(StoreError::io(format!(
+                        "cannot create {}",
+                        folder.display()
+                    )))?;
             }
         }
         let locks = Locks::new(root.join("locks"));
@@ -103,7 +106,13 @@ impl SqliteStore {
         let blobs = Blobs::new(root.to_owned(), hook);
         let connection = Mutex::new(connection);
         let in_use = Mutex::new(Some(in_use));
-        Ok(Self { root: root.to_owned(), connection, blobs, locks, in_use })
+        Ok(Self {
+            root: root.to_owned(),
+            connection,
+            blobs,
+            locks,
+            in_use,
+        })
     }
 
     /// The folder for flat file indexes.
@@ -122,19 +131,29 @@ impl SqliteStore {
             blob_bytes: count("SELECT ifnull(sum(size), 0) FROM blob")?,
             streams: count("SELECT count(*) FROM stream")?,
             history: count("SELECT count(*) FROM history")?,
-            database_bytes: ["", "-wal"].iter().filter_map(|s| file(s).ok()).map(|m| m.len()).sum(),
+            database_bytes: ["", "-wal"]
+                .iter()
+                .filter_map(|s| file(s).ok())
+                .map(|m| m.len())
+                .sum(),
         })
     }
 }
 
 fn is_damage(why: &str) -> bool {
-    ["not a database", "malformed", "disk image"].iter().any(|sign| why.contains(sign))
+    ["not a database", "malformed", "disk image"]
+        .iter()
+        .any(|sign| why.contains(sign))
 }
 
 fn digest_at(row: &rusqlite::Row<'_>, index: usize) -> rusqlite::Result<Digest> {
     let bytes = row.get_ref(index)?.as_blob()?;
     Digest::from_slice(bytes).map_err(|error| {
-        rusqlite::Error::FromSqlConversionFailure(index, rusqlite::types::Type::Blob, Box::new(error))
+        rusqlite::Error::FromSqlConversionFailure(
+            index,
+            rusqlite::types::Type::Blob,
+            Box::new(error),
+        )
     })
 }
 
@@ -146,7 +165,8 @@ impl Store for SqliteStore {
         let connection = lock(&self.connection);
         // One read transaction: without it every look-up takes and drops a lock of its own.
         let transaction = connection.unchecked_transaction()?;
-        let mut select = transaction.prepare_cached("SELECT outcome, used FROM node WHERE key = ?1")?;
+        let mut select =
+            transaction.prepare_cached("SELECT outcome, used FROM node WHERE key = ?1")?;
         let mut found = Vec::with_capacity(keys.len());
         for key in keys {
             let row = select
@@ -156,7 +176,12 @@ impl Store for SqliteStore {
                 })
                 .optional()?;
             // A row that cannot be read is a miss.
-            found.push(row.and_then(|(outcome, used)| Some(Row { outcome: outcome.ok()?, used })));
+            found.push(row.and_then(|(outcome, used)| {
+                Some(Row {
+                    outcome: outcome.ok()?,
+                    used,
+                })
+            }));
         }
         drop(select);
         transaction.commit()?;
@@ -195,7 +220,8 @@ impl Store for SqliteStore {
         self.blobs.sync()?;
         self.blobs.step("row.begin")?;
         let mut connection = lock(&self.connection);
-        let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+        let transaction =
+            connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
         for entry in entries {
             insert(&transaction, entry)?;
         }
@@ -248,17 +274,20 @@ impl Store for SqliteStore {
              WHERE scope = ?1 AND stage = ?2 AND subject = ?3 ORDER BY id DESC LIMIT ?4",
         )?;
         let limit = limit as u64;
-        let rows = select.query_map(params![subject.scope, subject.stage, subject.name, limit], |row| {
-            let manifest = row.get_ref(4)?.as_blob()?;
-            let past = Past {
-                key: Key(digest_at(row, 0)?),
-                at: row.get(1)?,
-                ms: row.get(2)?,
-                reasons: serde_json::from_str(row.get_ref(3)?.as_str()?).unwrap_or_default(),
-                record: unpack(manifest).unwrap_or_default(),
-            };
-            Ok(past)
-        })?;
+        let rows = select.query_map(
+            params![subject.scope, subject.stage, subject.name, limit],
+            |row| {
+                let manifest = row.get_ref(4)?.as_blob()?;
+                let past = Past {
+                    key: Key(digest_at(row, 0)?),
+                    at: row.get(1)?,
+                    ms: row.get(2)?,
+                    reasons: serde_json::from_str(row.get_ref(3)?.as_str()?).unwrap_or_default(),
+                    record: unpack(manifest).unwrap_or_default(),
+                };
+                Ok(past)
+            },
+        )?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
 }
@@ -282,7 +311,9 @@ fn insert(transaction: &Connection, entry: &Entry) -> Result<(), StoreError> {
     }
     for (codec, content, stream) in &entry.streams {
         transaction
-            .prepare_cached("INSERT OR REPLACE INTO stream VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?
+            .prepare_cached(
+                "INSERT OR REPLACE INTO stream VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            )?
             .execute(params![
                 content.as_bytes(),
                 codec,
@@ -301,7 +332,16 @@ fn insert(transaction: &Connection, entry: &Entry) -> Result<(), StoreError> {
             "INSERT INTO history (scope, stage, subject, key, at, ms, reasons, manifest)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
         )?
-        .execute(params![scope, stage, name, key, entry.at, entry.ms, reasons, pack(&entry.record)?])?;
+        .execute(params![
+            scope,
+            stage,
+            name,
+            key,
+            entry.at,
+            entry.ms,
+            reasons,
+            pack(&entry.record)?
+        ])?;
     transaction
         .prepare_cached(
             "DELETE FROM history WHERE scope = ?1 AND stage = ?2 AND subject = ?3 AND id <=
@@ -322,14 +362,17 @@ pub(super) fn forget_blob(connection: &Connection, blob: &Digest) -> Result<(), 
         "DELETE FROM stream WHERE archive = ?1",
         "DELETE FROM blob WHERE digest = ?1",
     ] {
-        transaction.prepare_cached(sql)?.execute([blob.as_slice()])?;
+        transaction
+            .prepare_cached(sql)?
+            .execute([blob.as_slice()])?;
     }
     Ok(transaction.commit()?)
 }
 
 /// Manifests repeat their paths: zstd pays even at its fastest level.
 fn pack(record: &Record) -> Result<Vec<u8>, StoreError> {
-    let json = serde_json::to_vec(record).map_err(|error| StoreError::Database(error.to_string()))?;
+    let json =
+        serde_json::to_vec(record).map_err(|error| StoreError::Database(error.to_string()))?;
     zstd::bulk::compress(&json, 1).map_err(StoreError::io("cannot compress a manifest"))
 }
 
