@@ -108,6 +108,7 @@ impl App {
             jobs,
             io_jobs: IO_JOBS,
             fail_fast,
+            thorough: self.output.json || self.output.events || self.output.verbose,
         })
     }
 

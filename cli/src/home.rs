@@ -52,6 +52,11 @@ impl Home {
         })
     }
 
+    /// The folder of the flat file indexes.
+    pub fn index(&self) -> PathBuf {
+        self.store.join("index")
+    }
+
     /// The folder of the embedded backend.
     pub fn backend(&self) -> PathBuf {
         self.data.join("backend")

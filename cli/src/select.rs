@@ -6,6 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use rayon::prelude::*;
 use synapse_engine::{
     Digest, Failure, StableHash, filesystem,
     index::{FOLDER_REST, FileStat, FolderEntry, Section, Subtree},
@@ -90,10 +91,6 @@ pub fn select(app: &App, selection: &Selection, otherwise: Otherwise) -> Result<
     Ok(selected)
 }
 
-fn index_folder(app: &App) -> Option<PathBuf> {
-    app.store().ok().map(|store| store.index_folder())
-}
-
 fn single(
     app: &App,
     start: &Path,
@@ -131,7 +128,7 @@ fn single(
         place,
         config,
     }];
-    let workspace = Workspace::open(index_folder(app).as_deref(), &root);
+    let workspace = Workspace::open(&app.home.index(), &root);
     Ok(Selected {
         root,
         sources,
@@ -170,7 +167,7 @@ fn not_a_plugin(start: &Path, root: Option<&Path>) -> Failure {
 }
 
 fn members(app: &App, root: &Path) -> Result<Selected, Failure> {
-    let mut workspace = Workspace::open(index_folder(app).as_deref(), root);
+    let mut workspace = Workspace::open(&app.home.index(), root);
     let file = root.join(workspace::FILE);
     let shown = file.display().to_string();
     let bytes = fs::read(&file).map_err(|error| {
@@ -192,7 +189,10 @@ fn members(app: &App, root: &Path) -> Result<Selected, Failure> {
         && let Ok(open) = File::open(root)
         && section.is_unchanged(open.as_fd())
         && let Ok(known) = serde_json::from_slice::<Vec<String>>(section.note())
-        && known.iter().all(|place| has_config(root, place))
+        && known
+            .par_iter()
+            .with_min_len(64)
+            .all(|place| has_config(root, place))
     {
         let root = root.to_owned();
         return Ok(Selected {

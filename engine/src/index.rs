@@ -178,8 +178,26 @@ impl Subtree {
         bytes.extend_from_slice(&self.note);
         bytes.extend_from_slice(&pool);
         Section {
-            bytes: bytes.into(),
+            bytes: Arc::new(Bytes::Owned(bytes)),
             range: None,
+        }
+    }
+}
+
+/// Where encoded subtrees lie.
+#[derive(Debug)]
+enum Bytes {
+    Mapped(memmap2::Mmap),
+    Owned(Vec<u8>),
+}
+
+impl std::ops::Deref for Bytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Mapped(map) => map,
+            Self::Owned(bytes) => bytes,
         }
     }
 }
@@ -187,7 +205,7 @@ impl Subtree {
 /// One encoded subtree: inside a loaded index, or newly made.
 #[derive(Debug, Clone)]
 pub struct Section {
-    bytes: Arc<[u8]>,
+    bytes: Arc<Bytes>,
     range: Option<(usize, usize)>,
 }
 
@@ -385,13 +403,19 @@ impl Index {
     /// Loads the index at `path`; an absent, damaged or foreign one is empty. `fingerprint`
     /// stands for the rules by which it was made.
     pub fn load(path: &Path, fingerprint: &Digest) -> Self {
-        fs::read(path)
+        let map = |path: &Path| {
+            let file = fs::File::open(path)?;
+            // SAFETY: an index is only ever replaced by rename, never written in place, so the
+            // mapped file does not change. Its bytes are checked by their digest before use.
+            unsafe { memmap2::MmapOptions::new().populate().map(&file) }
+        };
+        map(path)
             .ok()
-            .and_then(|bytes| Self::decode(bytes, fingerprint))
+            .and_then(|map| Self::decode(Bytes::Mapped(map), fingerprint))
             .unwrap_or_default()
     }
 
-    fn decode(bytes: Vec<u8>, fingerprint: &Digest) -> Option<Self> {
+    fn decode(bytes: Bytes, fingerprint: &Digest) -> Option<Self> {
         let body = bytes.len().checked_sub(32)?;
         if bytes.get(..8)? != MAGIC || bytes.get(8..40)? != fingerprint.as_bytes() {
             return None;
@@ -399,7 +423,7 @@ impl Index {
         if Digest::of(&bytes[..body]).as_bytes() != &bytes[body..] {
             return None;
         }
-        let bytes: Arc<[u8]> = bytes.into();
+        let bytes = Arc::new(bytes);
         let whole = Section {
             bytes: Arc::clone(&bytes),
             range: None,

@@ -74,6 +74,8 @@ pub struct Session {
     pub io_jobs: usize,
     /// Start nothing more after the first failure.
     pub fail_fast: bool,
+    /// Look up every node, also those that only feed what is up to date.
+    pub thorough: bool,
 }
 
 impl Session {
@@ -167,7 +169,13 @@ pub fn plan(graph: &Graph, session: &Session) -> Result<Plan, Failure> {
     let mut plan = Plan {
         nodes: vec![blank; graph.len()],
     };
-    for level in levels(graph) {
+    // Last things first: where those are known, nothing before them need be looked up.
+    let is_last = |id: &NodeId| graph.dependents(*id).next().is_none();
+    let last: Vec<NodeId> = graph.order().iter().copied().filter(is_last).collect();
+    look_up(graph, session, &mut plan, &last)?;
+    let wanted = wanted(graph, session, &plan, &last);
+    for mut level in levels(graph) {
+        level.retain(|id| wanted[id.index()] && plan.nodes[id.index()].key.is_none());
         look_up(graph, session, &mut plan, &level)?;
     }
     for id in graph.order().iter().rev() {
@@ -199,6 +207,19 @@ pub fn plan(graph: &Graph, session: &Session) -> Result<Plan, Failure> {
         unknown: count(|decision| *decision == Decision::Unknown),
     });
     Ok(plan)
+}
+
+/// Nodes that something unknown depends on; all of them when the session is thorough.
+fn wanted(graph: &Graph, session: &Session, plan: &Plan, last: &[NodeId]) -> Vec<bool> {
+    let mut wanted = vec![session.thorough; graph.len()];
+    let unknown = |id: &NodeId| !plan.nodes[id.index()].decision.is_known();
+    let mut open: Vec<NodeId> = last.iter().copied().filter(unknown).collect();
+    while let Some(id) = open.pop() {
+        wanted[id.index()] = true;
+        let on = graph.dependencies(id).iter().copied();
+        open.extend(on.filter(|on| !wanted[on.index()]));
+    }
+    wanted
 }
 
 /// Nodes by their distance from the leaves, so that look-ups go in few batches.

@@ -29,8 +29,8 @@ use crate::{
 
 /// The flat index of one workspace while a command runs.
 pub struct Workspace {
-    /// Where the index lies; none where there is no place for it.
-    pub path: Option<PathBuf>,
+    /// Where the index lies.
+    pub path: PathBuf,
     /// What it held at the start.
     pub index: Index,
     /// What was seen anew before any plugin was loaded.
@@ -48,13 +48,10 @@ pub fn fingerprint() -> Digest {
 
 impl Workspace {
     /// Loads the index of the workspace at `root` from `folder`.
-    pub fn open(folder: Option<&Path>, root: &Path) -> Self {
+    pub fn open(folder: &Path, root: &Path) -> Self {
         let name = Digest::of(root.as_os_str().as_encoded_bytes()).hex();
-        let path = folder.map(|folder| folder.join(&name[..32]));
-        let index = path
-            .as_ref()
-            .map(|path| Index::load(path, &fingerprint()))
-            .unwrap_or_default();
+        let path = folder.join(&name[..32]);
+        let index = Index::load(&path, &fingerprint());
         Self {
             path,
             index,
@@ -64,14 +61,13 @@ impl Workspace {
 
     /// Writes the index with what was seen anew. Failing to is no failure: it only saves work.
     pub fn save(&self, seen: &[(String, Section)]) {
-        let news = !seen.is_empty() || !self.seen.is_empty();
-        let Some(path) = self.path.as_ref().filter(|_| news) else {
+        if seen.is_empty() && self.seen.is_empty() {
             return;
-        };
+        }
         let mut sections: BTreeMap<&str, &Section> = self.index.sections().collect();
         let seen = self.seen.iter().chain(seen);
         sections.extend(seen.map(|(root, section)| (root.as_str(), section)));
-        let _ = Index::save(path, &fingerprint(), sections.into_iter());
+        let _ = Index::save(&self.path, &fingerprint(), sections.into_iter());
     }
 }
 

@@ -75,6 +75,11 @@ impl Target {
         }
     }
 
+    /// Asks for the releases ahead of need; what goes wrong shows when they are needed.
+    pub fn prefetch(&self) {
+        let _ = self.releases("");
+    }
+
     /// The release in a slot when the command first asked.
     pub fn in_slot(&self, slot: &Slot) -> Result<Option<&Release>, Failure> {
         Ok(self

@@ -29,7 +29,8 @@ fn look(
     options: &Options,
 ) -> Result<Vec<PluginReport>, Failure> {
     let live = Arc::new(Live::new(&app.output));
-    let session = app.session(&selected.root, Arc::<Live>::clone(&live), None, false)?;
+    let mut session = app.session(&selected.root, Arc::<Live>::clone(&live), None, false)?;
+    session.thorough = true;
     let options = Options {
         dry_run: true,
         ..options.clone()

@@ -7,6 +7,7 @@ use std::{
     sync::Mutex,
 };
 
+use rayon::prelude::*;
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::Serialize;
 use tempfile::NamedTempFile;
@@ -40,6 +41,9 @@ const MIGRATIONS: &[&str] = &["
         reasons TEXT NOT NULL, manifest BLOB NOT NULL);
     CREATE INDEX history_subject ON history (scope, stage, subject, id);
 "];
+
+/// More rows than this are decoded by all processors.
+const PARALLEL_ROWS: usize = 256;
 
 /// Runs of one subject that history keeps.
 const HISTORY_KEPT: u32 = 10;
@@ -115,11 +119,6 @@ impl SqliteStore {
         })
     }
 
-    /// The folder for flat file indexes.
-    pub fn index_folder(&self) -> PathBuf {
-        self.root.join("index")
-    }
-
     /// Counts and sizes.
     pub fn stats(&self) -> Result<Stats, StoreError> {
         let connection = lock(&self.connection);
@@ -167,25 +166,29 @@ impl Store for SqliteStore {
         let transaction = connection.unchecked_transaction()?;
         let mut select =
             transaction.prepare_cached("SELECT outcome, used FROM node WHERE key = ?1")?;
-        let mut found = Vec::with_capacity(keys.len());
+        let mut found: Vec<Option<(String, i64)>> = Vec::with_capacity(keys.len());
         for key in keys {
-            let row = select
-                .query_row([key.0.as_bytes().as_slice()], |row| {
-                    let outcome = serde_json::from_str::<Outcome>(row.get_ref(0)?.as_str()?);
-                    Ok((outcome, row.get(1)?))
-                })
-                .optional()?;
-            // A row that cannot be read is a miss.
-            found.push(row.and_then(|(outcome, used)| {
-                Some(Row {
-                    outcome: outcome.ok()?,
-                    used,
-                })
-            }));
+            let row = select.query_row([key.0.as_bytes().as_slice()], |row| {
+                Ok((row.get_ref(0)?.as_str()?.to_owned(), row.get(1)?))
+            });
+            found.push(row.optional()?);
         }
         drop(select);
         transaction.commit()?;
-        Ok(found)
+        drop(connection);
+        let read = |(outcome, used): (String, i64)| {
+            // A row that cannot be read is a miss.
+            let outcome = serde_json::from_str::<Outcome>(&outcome).ok()?;
+            Some(Row { outcome, used })
+        };
+        if found.len() < PARALLEL_ROWS {
+            return Ok(found.into_iter().map(|row| row.and_then(read)).collect());
+        }
+        Ok(found
+            .into_par_iter()
+            .with_min_len(PARALLEL_ROWS / 2)
+            .map(|row| row.and_then(read))
+            .collect())
     }
 
     fn touch(&self, keys: &[Key], now: i64) -> Result<(), StoreError> {

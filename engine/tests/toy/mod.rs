@@ -173,6 +173,7 @@ pub struct Bench {
     pub events: Arc<EventLog>,
     pub cancel: Cancel,
     pub fail_fast: bool,
+    pub thorough: bool,
     pub jobs: usize,
 }
 
@@ -189,6 +190,7 @@ impl Bench {
             events: Arc::default(),
             cancel: Cancel::default(),
             fail_fast: false,
+            thorough: true,
             jobs: 2,
         }
     }
@@ -203,6 +205,7 @@ impl Bench {
             jobs: self.jobs,
             io_jobs: 2,
             fail_fast: self.fail_fast,
+            thorough: self.thorough,
         }
     }
 
