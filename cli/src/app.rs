@@ -6,10 +6,10 @@ use std::{
     fs::{File, OpenOptions},
     path::{Path, PathBuf},
     sync::{Arc, OnceLock},
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use synapse_backend::{Embedded, Options as BackendOptions};
+use synapse_backend::{BackendError, Embedded, Options as BackendOptions};
 use synapse_engine::{
     Cancel, EventSink, Failure, Session,
     store::{Hook, Ledger, SqliteStore},
@@ -131,16 +131,34 @@ impl App {
         .hint("--local publishes into the embedded backend on this machine and needs no login"))
     }
 
-    fn embedded(&self) -> Result<Arc<Target>, Failure> {
+    /// Removes files of the embedded backend that interrupted publishes left without a release
+    /// and that are older than `margin` seconds; says how many.
+    pub fn backend_leftovers(&self, margin: u64) -> Result<u64, Failure> {
+        if !self.home.backend().exists() {
+            return Ok(0);
+        }
+        let collected = self.backend()?.collect(Duration::from_secs(margin));
+        let collected = collected.map_err(|error| self.backend_failure(&error))?;
+        // None: another process is making a release; next time, then.
+        Ok(collected.map_or(0, |collected| collected.files))
+    }
+
+    fn backend_failure(&self, error: &BackendError) -> Failure {
+        Failure::environment("backend", error.to_string())
+            .at(self.home.backend().display().to_string())
+            .hint("check the folder's permissions, or set SYNAPSE_HOME to another")
+    }
+
+    fn backend(&self) -> Result<Embedded, Failure> {
         let options = BackendOptions {
             hook: self.hook.clone(),
             ..BackendOptions::default()
         };
-        let backend = Embedded::open(&self.home.backend(), options).map_err(|error| {
-            Failure::environment("backend", error.to_string())
-                .at(self.home.backend().display().to_string())
-                .hint("check the folder's permissions, or set SYNAPSE_HOME to another")
-        })?;
+        Embedded::open(&self.home.backend(), options).map_err(|error| self.backend_failure(&error))
+    }
+
+    fn embedded(&self) -> Result<Arc<Target>, Failure> {
+        let backend = self.backend()?;
         let ledger = Ledger::open(&self.home.ledger(), self.hook.clone())
             .map_err(|error| store_failure(&error))?;
         let counters = Arc::clone(&self.counters);

@@ -27,6 +27,10 @@ impl Kind {
 
 /// The kind of filesystem `path` lies on; unknown when it cannot be asked.
 #[cfg(target_os = "linux")]
+#[allow(
+    clippy::unnecessary_cast,
+    reason = "the field's type differs between architectures"
+)]
 pub fn kind(path: &Path) -> Kind {
     // Magic numbers of statfs(2).
     const EXT: i64 = 0xEF53;

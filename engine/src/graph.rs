@@ -69,7 +69,7 @@ impl GraphBuilder {
         }
         let order = order(&graph);
         Ok(Graph {
-            graph,
+            edges: graph,
             nodes: self.nodes,
             dependencies,
             order,
@@ -129,7 +129,7 @@ fn cycle(graph: &DiGraph<NodeId, ()>, start: NodeIndex, nodes: &[Arc<dyn Node>])
 
 /// A frozen graph.
 pub struct Graph {
-    graph: DiGraph<NodeId, ()>,
+    edges: DiGraph<NodeId, ()>,
     nodes: Vec<Arc<dyn Node>>,
     dependencies: Vec<Vec<NodeId>>,
     order: Vec<NodeId>,
@@ -164,8 +164,8 @@ impl Graph {
     /// Who depends on a node.
     pub fn dependents(&self, id: NodeId) -> impl Iterator<Item = NodeId> + '_ {
         let index = NodeIndex::new(id.index());
-        self.graph
+        self.edges
             .neighbors_directed(index, Direction::Outgoing)
-            .map(|index| self.graph[index])
+            .map(|index| self.edges[index])
     }
 }

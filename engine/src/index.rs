@@ -49,6 +49,10 @@ pub struct FileStat {
     pub executable: bool,
 }
 
+#[allow(
+    clippy::unnecessary_cast,
+    reason = "the fields' types differ between systems"
+)]
 impl From<&Stat> for FileStat {
     fn from(stat: &Stat) -> Self {
         let nanoseconds =

@@ -156,7 +156,7 @@ impl Record {
                 (Some(Recorded::Files(old)), Recorded::Files(new)) => {
                     file_differences(old, new, &mut reasons);
                 }
-                (Some(Recorded::Secret(_)), Recorded::Secret(_)) | (None, Recorded::Secret(_)) => {
+                (Some(Recorded::Secret(_)) | None, Recorded::Secret(_)) => {
                     reasons.push(DirtyReason::SecretChanged { name: name.clone() });
                 }
                 (Some(old), new) if name == "rule version" => {

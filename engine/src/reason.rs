@@ -127,6 +127,8 @@ impl fmt::Display for DirtyReason {
 
 /// One line for people: the first reasons, and how many more there are.
 pub fn summary(reasons: &[DirtyReason]) -> String {
+    use fmt::Write;
+
     const SHOWN: usize = 2;
     let mut line = reasons
         .iter()
@@ -135,7 +137,7 @@ pub fn summary(reasons: &[DirtyReason]) -> String {
         .collect::<Vec<_>>()
         .join(", ");
     if reasons.len() > SHOWN {
-        line.push_str(&format!(", and {} more", reasons.len() - SHOWN));
+        let _ = write!(line, ", and {} more", reasons.len() - SHOWN);
     }
     line
 }

@@ -1,6 +1,6 @@
 //! Random graphs, edits, failing stores and lost blobs: whatever happened before, an incremental
 //! run gives what a clean one gives.
-#![allow(missing_docs, reason = "tests")]
+#![allow(missing_docs, unreachable_pub, clippy::unwrap_used, reason = "tests")]
 
 mod toy;
 

@@ -1,5 +1,5 @@
 //! The scheduler on toy nodes: what runs, what does not, and why.
-#![allow(missing_docs, reason = "tests")]
+#![allow(missing_docs, unreachable_pub, clippy::unwrap_used, reason = "tests")]
 
 mod toy;
 

@@ -1,5 +1,5 @@
 //! The store on disk: commit order, collection, check and repair, locks, several processes.
-#![allow(missing_docs, reason = "tests")]
+#![allow(missing_docs, unreachable_pub, clippy::unwrap_used, reason = "tests")]
 
 mod toy;
 

@@ -143,10 +143,12 @@ pub enum Trust {
 
 /// The ignore files above plugins, read once a folder: members of a workspace share them.
 #[derive(Debug, Default)]
-pub struct Above(Mutex<HashMap<(PathBuf, String), Arc<Vec<ignores::Level>>>>);
+pub struct Above(Mutex<HashMap<(PathBuf, String), Levels>>);
+
+type Levels = Arc<Vec<ignores::Level>>;
 
 impl Above {
-    fn levels(&self, source: &Source) -> io::Result<Arc<Vec<ignores::Level>>> {
+    fn levels(&self, source: &Source) -> io::Result<Levels> {
         let parent = source
             .place
             .rsplit_once('/')

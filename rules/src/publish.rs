@@ -171,7 +171,7 @@ impl Publish<'_> {
         let mut seen = HashMap::new();
         let mut plugins = Vec::new();
         for (at, loaded) in self.load(sources, Trust::Stat).into_iter().enumerate() {
-            self.take(&mut reports[at], loaded, &mut seen)
+            take(&mut reports[at], loaded, &mut seen)
                 .into_iter()
                 .for_each(|p| plugins.push((at, p)));
         }
@@ -186,7 +186,7 @@ impl Publish<'_> {
             for (at, loaded) in again.iter().zip(self.load(&sources, Trust::Nothing)) {
                 let report = &mut reports[*at];
                 report.failure = None;
-                self.take(report, loaded, &mut seen)
+                take(report, loaded, &mut seen)
                     .into_iter()
                     .for_each(|p| plugins.push((*at, p)));
             }
@@ -214,30 +214,6 @@ impl Publish<'_> {
             return sources.iter().map(load).collect();
         }
         sources.par_iter().with_min_len(8).map(load).collect()
-    }
-
-    fn take(
-        &self,
-        report: &mut PluginReport,
-        loaded: Result<Plugin, Failure>,
-        seen: &mut HashMap<String, Section>,
-    ) -> Option<Arc<Plugin>> {
-        match loaded {
-            Ok(plugin) => {
-                // An override's files are no state of the plugin itself.
-                if plugin.fresh && plugin.source.config.is_none() {
-                    seen.insert(plugin.source.place.clone(), plugin.section.clone());
-                }
-                let plugin = Arc::new(plugin);
-                report.plugin = Some(Arc::clone(&plugin));
-                Some(plugin)
-            }
-            Err(failure) => {
-                report.status = Status::Failed;
-                report.failure = Some(failure);
-                None
-            }
-        }
     }
 
     /// Plans and runs the given plugins; returns those to do again.
@@ -358,6 +334,29 @@ impl Publish<'_> {
                 report.failure = Some(failure);
                 false
             }
+        }
+    }
+}
+
+fn take(
+    report: &mut PluginReport,
+    loaded: Result<Plugin, Failure>,
+    seen: &mut HashMap<String, Section>,
+) -> Option<Arc<Plugin>> {
+    match loaded {
+        Ok(plugin) => {
+            // An override's files are no state of the plugin itself.
+            if plugin.fresh && plugin.source.config.is_none() {
+                seen.insert(plugin.source.place.clone(), plugin.section.clone());
+            }
+            let plugin = Arc::new(plugin);
+            report.plugin = Some(Arc::clone(&plugin));
+            Some(plugin)
+        }
+        Err(failure) => {
+            report.status = Status::Failed;
+            report.failure = Some(failure);
+            None
         }
     }
 }

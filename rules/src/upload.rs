@@ -277,9 +277,10 @@ impl Node for UploadNode {
                 recorded(ledger.advance(effect, EffectState::Abandoned, None, now()))?;
                 let found = self.target.find(&self.slot)?;
                 let release = found.ok_or_else(|| self.refused())?;
-                return match self.settled(&release)? {
-                    true => Ok(self.receipt(&release, Some(sums))),
-                    false => Err(self.refused()),
+                return if self.settled(&release)? {
+                    Ok(self.receipt(&release, Some(sums)))
+                } else {
+                    Err(self.refused())
                 };
             }
             Err(error @ ClientError::Mismatch { .. }) => {

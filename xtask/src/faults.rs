@@ -195,6 +195,24 @@ impl Lab {
         command
     }
 
+    /// The formal releases that the backend has. A file that a killed process left without a
+    /// release is none: nobody can see it, and `cache gc` takes it away.
+    fn releases(&self, home: &Path) -> Result<usize> {
+        let status = document(
+            self.in_home(&self.synapse, home)
+                .args(["status", "--all", "--local", "--json"]),
+        )?;
+        let plugins = status["plugins"]
+            .as_array()
+            .context("no plugins in the status")?;
+        let count = |plugin: &serde_json::Value| {
+            plugin["targets"][0]["releases"]
+                .as_array()
+                .map_or(0, Vec::len)
+        };
+        Ok(plugins.iter().map(count).sum())
+    }
+
     /// Publishes undisturbed and fails unless everything is there.
     fn whole_publish(&self, home: &Path) -> Result<()> {
         fs::create_dir_all(home)?;
@@ -232,7 +250,7 @@ impl Lab {
             again["totals"]["nodes_run"] == 0,
             "the publish after it still had work to do"
         );
-        let found = release_files(home)?.len();
+        let found = self.releases(home)?;
         ensure!(found == releases, "{found} releases, not {releases}");
         Ok(())
     }
@@ -307,14 +325,14 @@ impl Lab {
         let started = Instant::now();
         self.publish(&home, &more).stdout(Stdio::null()).status()?;
         let whole = started.elapsed();
-        let mut releases = release_files(&home)?.len();
+        let mut releases = self.releases(&home)?;
         for run in 0..runs {
             self.edit(run % PLUGINS + 1, &format!("run {run}"))?;
             releases += 1;
             let delay = self.killed(&home, &more, whole, random)?;
             let result = self.recovers(&home, &more, releases);
             if !tally.trial(&format!("bump {run} killed after {delay:?}"), result) {
-                releases = release_files(&home)?.len();
+                releases = self.releases(&home)?;
             }
         }
         Ok(())
@@ -412,23 +430,6 @@ fn document(command: &mut Command) -> Result<Value> {
         String::from_utf8_lossy(&output.stderr)
     );
     serde_json::from_slice(&output.stdout).context("publish --json printed something else")
-}
-
-/// The archives that the embedded backend keeps: one a formal release.
-fn release_files(home: &Path) -> Result<Vec<PathBuf>> {
-    let mut folders = vec![home.join("data/backend/files")];
-    let mut found = Vec::new();
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(&folder).with_context(|| folder.display().to_string())? {
-            let path = entry?.path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if path.extension().is_some_and(|end| end == "zip") {
-                found.push(path);
-            }
-        }
-    }
-    Ok(found)
 }
 
 fn remove(path: &Path) -> Result<()> {

@@ -3,7 +3,7 @@
 use serde_json::json;
 use synapse_engine::{
     Failure,
-    store::{Limits, SqliteStore},
+    store::{GcReport, Limits, SqliteStore},
     store_failure,
 };
 
@@ -64,6 +64,11 @@ fn gc(app: &App, max_size: &str, max_age: u32) -> Result<u8, Failure> {
         .store()?
         .gc(limits, app::seconds())
         .map_err(|error| store_failure(&error))?;
+    let leftovers = app.backend_leftovers(MARGIN_SECONDS)?;
+    let report = GcReport {
+        orphans: report.orphans + leftovers,
+        ..report
+    };
     let mut printer = Printer::stdout(&app.output);
     if app.output.json {
         printer.json(&json!({"schema": 1, "command": "cache gc", "ok": true, "removed": report}));
@@ -163,7 +168,7 @@ fn parse_size(text: &str) -> Option<u64> {
         _ => return None,
     };
     let bytes = number * factor;
-    (bytes.is_finite() && bytes >= 0.0 && bytes < 1e18).then_some(bytes as u64)
+    (0.0..1e18).contains(&bytes).then_some(bytes as u64)
 }
 
 #[cfg(test)]

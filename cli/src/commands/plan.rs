@@ -42,9 +42,9 @@ pub fn run(app: &App, args: &args::Plan) -> Result<u8, Failure> {
     for report in &reports {
         for stage in &report.stages {
             if matches!(stage.report.decision, Decision::Run(_) | Decision::Unknown) {
-                run += 1
+                run += 1;
             } else {
-                known += 1
+                known += 1;
             }
         }
         let quiet = report.status == Status::UpToDate && !app.output.verbose;

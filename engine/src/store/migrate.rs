@@ -72,7 +72,7 @@ pub(crate) fn open(
 
 fn prepare(connection: &Connection, durability: Durability) -> Result<(), StoreError> {
     // First of all, or a concurrent opener makes the next statement fail.
-    connection.busy_timeout(Duration::from_secs(60))?;
+    connection.busy_timeout(Duration::from_mins(1))?;
     let level = if durability == Durability::Full {
         "FULL"
     } else {

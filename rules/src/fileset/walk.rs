@@ -252,7 +252,7 @@ impl Walker<'_> {
         if level.is_some() {
             for name in IGNORE_FILES {
                 if let Ok(meta) =
-                    fs::metadata(path.join(name)).and_then(|meta| Ok((meta.is_file(), meta.len())))
+                    fs::metadata(path.join(name)).map(|meta| (meta.is_file(), meta.len()))
                 {
                     self.found(join(own, name), meta, false);
                 }
@@ -373,7 +373,8 @@ impl Walker<'_> {
         let in_wheels = own
             .strip_prefix(wheels)
             .is_some_and(|rest| rest.starts_with('/'));
-        let is_wheel = !is_dir && in_wheels && own.ends_with(".whl");
+        let is_wheel =
+            !is_dir && in_wheels && Path::new(own).extension().is_some_and(|end| end == "whl");
         let leads = is_dir
             && (own == wheels
                 || wheels
