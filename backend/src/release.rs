@@ -7,10 +7,11 @@ use std::io;
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, ToSql, TransactionBehavior, params};
 use serde::ser::{SerializeMap, Serializer};
 use synapse_engine::Digest;
+use synapse_rules::archive;
 use synapse_rules::client::{Backend, ClientError, Release, Slot, Upload};
 
 use crate::error::{BackendError, plain_sql};
-use crate::files::{self, Kept};
+use crate::files::Kept;
 use crate::{CONTENT_KEY, Embedded, validate};
 
 const COLUMNS: &str =
@@ -73,7 +74,8 @@ impl Backend for Embedded {
             return Ok(content);
         }
         let path = self.files.path(&stored.file);
-        Ok(files::content(&path).map_err(|cause| BackendError::io("read", &path, cause))?)
+        let content = archive::read::content(&path).map_err(io::Error::other);
+        Ok(content.map_err(|cause| BackendError::io("read", &path, cause))?)
     }
 
     fn all(&self) -> Result<Vec<Release>, ClientError> {

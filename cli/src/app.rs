@@ -43,24 +43,41 @@ pub struct App {
 
 /// Unix seconds.
 pub fn seconds() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_secs() as i64)
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |age| age.as_secs() as i64)
 }
 
 /// Nanoseconds since 1970.
 pub fn nanoseconds() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_nanos() as i64)
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |age| age.as_nanos() as i64)
 }
 
 impl App {
     /// The environment of a command.
-    pub fn new(output: Output, variable: fn(&str) -> Option<OsString>, hook: Option<Hook>) -> Result<Self, Failure> {
+    pub fn new(
+        output: Output,
+        variable: fn(&str) -> Option<OsString>,
+        hook: Option<Hook>,
+    ) -> Result<Self, Failure> {
         let home = Home::find(variable)?;
         let cwd = std::env::current_dir().map_err(|error| {
             Failure::environment("cwd", format!("cannot tell the current directory: {error}"))
                 .hint("it may have been deleted; change to another one")
         })?;
         let (cancel, counters, store) = (Cancel::default(), Arc::default(), OnceLock::new());
-        Ok(Self { home, cwd, output, cancel, counters, variable, hook, store })
+        Ok(Self {
+            home,
+            cwd,
+            output,
+            cancel,
+            counters,
+            variable,
+            hook,
+            store,
+        })
     }
 
     /// The store, opened on first use.
@@ -91,6 +108,7 @@ impl App {
             jobs,
             io_jobs: IO_JOBS,
             fail_fast,
+            thorough: self.output.json || self.output.events || self.output.verbose,
         })
     }
 
@@ -106,20 +124,33 @@ impl App {
             return Err(Failure::environment("not-yet", what)
                 .hint("--local publishes into the embedded backend on this machine"));
         }
-        Err(Failure::environment("not-authenticated", "Not authenticated. Run synapse login first")
-            .hint("--local publishes into the embedded backend on this machine and needs no login"))
+        Err(Failure::environment(
+            "not-authenticated",
+            "Not authenticated. Run synapse login first",
+        )
+        .hint("--local publishes into the embedded backend on this machine and needs no login"))
     }
 
     fn embedded(&self) -> Result<Arc<Target>, Failure> {
-        let options = BackendOptions { hook: self.hook.clone(), ..BackendOptions::default() };
+        let options = BackendOptions {
+            hook: self.hook.clone(),
+            ..BackendOptions::default()
+        };
         let backend = Embedded::open(&self.home.backend(), options).map_err(|error| {
             Failure::environment("backend", error.to_string())
                 .at(self.home.backend().display().to_string())
                 .hint("check the folder's permissions, or set SYNAPSE_HOME to another")
         })?;
-        let ledger = Ledger::open(&self.home.ledger(), self.hook.clone()).map_err(|error| store_failure(&error))?;
+        let ledger = Ledger::open(&self.home.ledger(), self.hook.clone())
+            .map_err(|error| store_failure(&error))?;
         let counters = Arc::clone(&self.counters);
-        Ok(Arc::new(Target::new("local", Arc::new(backend), Arc::new(ledger), counters, true)))
+        Ok(Arc::new(Target::new(
+            "local",
+            Arc::new(backend),
+            Arc::new(ledger),
+            counters,
+            true,
+        )))
     }
 }
 
@@ -131,9 +162,19 @@ pub fn processors() -> usize {
 /// One publish works on a workspace at a time where that matters: raising versions.
 pub fn bump_lock(home: &Home, root: &Path) -> Result<File, Failure> {
     let name = synapse_engine::Digest::of(root.as_os_str().as_encoded_bytes()).hex();
-    let path = home.store.join("locks").join(format!("bump-{}", &name[..16]));
-    let failed = |error: std::io::Error| Failure::environment("lock", format!("cannot lock {}: {error}", path.display()));
-    let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
+    let path = home
+        .store
+        .join("locks")
+        .join(format!("bump-{}", &name[..16]));
+    let failed = |error: std::io::Error| {
+        Failure::environment("lock", format!("cannot lock {}: {error}", path.display()))
+    };
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .map_err(failed)?;
     file.lock().map_err(failed)?;
     Ok(file)
 }

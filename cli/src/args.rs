@@ -6,7 +6,12 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Write, run, test and publish plugins for the Synapse ML platform.
 #[derive(Debug, Parser)]
-#[command(name = "synapse", version, disable_help_subcommand = true, propagate_version = false)]
+#[command(
+    name = "synapse",
+    version,
+    disable_help_subcommand = true,
+    propagate_version = false
+)]
 #[command(after_help = "Start with: synapse plugin publish --local --dry-run")]
 pub struct Cli {
     /// What to do.
@@ -80,7 +85,9 @@ pub enum Command {
 #[derive(Debug, Subcommand)]
 pub enum PluginCommand {
     /// Publish plugins
-    #[command(after_help = "Examples:\n  synapse plugin publish --dry-run\n  synapse plugin publish --all --local\n  synapse plugin publish --all --bump patch")]
+    #[command(
+        after_help = "Examples:\n  synapse plugin publish --dry-run\n  synapse plugin publish --all --local\n  synapse plugin publish --all --bump patch"
+    )]
     Publish(Publish),
 }
 
@@ -112,7 +119,12 @@ pub struct Publish {
     #[arg(long)]
     pub dry_run: bool,
     /// Order of files in the preview
-    #[arg(long, value_name = "ORDER", default_value = "path", requires = "dry_run")]
+    #[arg(
+        long,
+        value_name = "ORDER",
+        default_value = "path",
+        requires = "dry_run"
+    )]
     pub sort: Sort,
     /// Skip backend validation: make a debug release, which replaces the one before
     #[arg(long, conflicts_with = "bump")]

@@ -35,9 +35,11 @@ fn read(path: &Path) -> Result<Map<String, Value>, Failure> {
     match serde_json::from_str(&text) {
         Ok(Value::Object(map)) => Ok(map),
         // The parser's own words could quote a token.
-        _ => Err(Failure::user("config-file", format!("{shown} is not a JSON object"))
-            .at(shown)
-            .hint("mend it, or delete it and log in again")),
+        _ => Err(
+            Failure::user("config-file", format!("{shown} is not a JSON object"))
+                .at(shown)
+                .hint("mend it, or delete it and log in again"),
+        ),
     }
 }
 
@@ -45,8 +47,13 @@ fn read(path: &Path) -> Result<Map<String, Value>, Failure> {
 pub fn load(path: &Path) -> Result<Credentials, Failure> {
     let map = read(path)?;
     let text = |key: &str| map.get(key).and_then(Value::as_str).map(str::to_owned);
-    let has_token = ["access_token", "user_token"].iter().any(|key| text(key).is_some());
-    Ok(Credentials { profile: text("profile"), has_token })
+    let has_token = ["access_token", "user_token"]
+        .iter()
+        .any(|key| text(key).is_some());
+    Ok(Credentials {
+        profile: text("profile"),
+        has_token,
+    })
 }
 
 /// Makes `profile` the default, keeping every other key of the file.
@@ -55,9 +62,13 @@ pub fn choose(path: &Path, profile: &str) -> Result<(), Failure> {
     map.insert("profile".to_owned(), Value::String(profile.to_owned()));
     let write = || -> io::Result<()> {
         let folder = path.parent().unwrap_or(path);
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(folder)?;
         let mut file = tempfile::NamedTempFile::new_in(folder)?;
-        file.as_file().set_permissions(fs::Permissions::from_mode(0o600))?;
+        file.as_file()
+            .set_permissions(fs::Permissions::from_mode(0o600))?;
         serde_json::to_writer_pretty(&mut file, &map)?;
         file.write_all(b"\n")?;
         file.as_file().sync_all()?;
@@ -67,7 +78,9 @@ pub fn choose(path: &Path, profile: &str) -> Result<(), Failure> {
     write().map_err(|error| {
         let shown = path.display().to_string();
         let what = format!("cannot write {shown}: {error}");
-        Failure::environment("config-file", what).at(shown).hint("check the folder's permissions")
+        Failure::environment("config-file", what)
+            .at(shown)
+            .hint("check the folder's permissions")
     })
 }
 
@@ -80,8 +93,15 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("config/config.json");
         choose(&path, LOCAL).unwrap();
-        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        fs::write(&path, r#"{"host": "https://x", "access_token": "t", "agent": {"id": 3}}"#).unwrap();
+        assert_eq!(
+            fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
+        fs::write(
+            &path,
+            r#"{"host": "https://x", "access_token": "t", "agent": {"id": 3}}"#,
+        )
+        .unwrap();
         choose(&path, LOCAL).unwrap();
         let map = read(&path).unwrap();
         assert_eq!(map["agent"]["id"], 3);

@@ -19,7 +19,9 @@ impl Home {
     /// From the environment: `SYNAPSE_STORE` and `SYNAPSE_HOME`, else the XDG folders.
     pub fn find(variable: impl Fn(&str) -> Option<OsString>) -> Result<Self, Failure> {
         let path = |name: &str| {
-            let value = variable(name).filter(|value| !value.is_empty()).map(PathBuf::from)?;
+            let value = variable(name)
+                .filter(|value| !value.is_empty())
+                .map(PathBuf::from)?;
             Some(std::path::absolute(&value).unwrap_or(value))
         };
         let under_home = |tail: &[&str]| {
@@ -32,7 +34,9 @@ impl Home {
         let base = path("SYNAPSE_HOME");
         let folder = |own: &str, xdg: &str, tail: &[&str]| match (&base, path(xdg)) {
             (Some(base), _) => Ok(base.join(own)),
-            (None, Some(xdg)) if xdg.is_absolute() && !xdg.as_os_str().is_empty() => Ok(xdg.join("synapse")),
+            (None, Some(xdg)) if xdg.is_absolute() && !xdg.as_os_str().is_empty() => {
+                Ok(xdg.join("synapse"))
+            }
             _ => under_home(tail),
         };
         Ok(Self {
@@ -46,6 +50,11 @@ impl Home {
                 None => under_home(&[".synapse"])?,
             },
         })
+    }
+
+    /// The folder of the flat file indexes.
+    pub fn index(&self) -> PathBuf {
+        self.store.join("index")
     }
 
     /// The folder of the embedded backend.
@@ -74,14 +83,27 @@ mod tests {
     fn one_variable_moves_all_three() {
         let with = |pairs: &'static [(&str, &str)]| {
             Home::find(move |name| {
-                pairs.iter().find(|(own, _)| *own == name).map(|(_, value)| value.into())
+                pairs
+                    .iter()
+                    .find(|(own, _)| *own == name)
+                    .map(|(_, value)| value.into())
             })
         };
-        let home = with(&[("SYNAPSE_HOME", "/s"), ("HOME", "/h"), ("XDG_CACHE_HOME", "/c")]).unwrap();
+        let home = with(&[
+            ("SYNAPSE_HOME", "/s"),
+            ("HOME", "/h"),
+            ("XDG_CACHE_HOME", "/c"),
+        ])
+        .unwrap();
         assert_eq!(home.store, Path::new("/s/cache"));
         assert_eq!(home.backend(), Path::new("/s/data/backend"));
         assert_eq!(home.config_file(), Path::new("/s/config/config.json"));
-        let home = with(&[("HOME", "/h"), ("XDG_CACHE_HOME", "/c"), ("SYNAPSE_STORE", "/st")]).unwrap();
+        let home = with(&[
+            ("HOME", "/h"),
+            ("XDG_CACHE_HOME", "/c"),
+            ("SYNAPSE_STORE", "/st"),
+        ])
+        .unwrap();
         assert_eq!(home.store, Path::new("/st"));
         assert_eq!(home.data, Path::new("/h/.local/share/synapse"));
         assert_eq!(home.config, Path::new("/h/.synapse"));

@@ -38,7 +38,9 @@ pub fn main(hook: Option<Hook>) -> ExitCode {
         listen(&app.cancel);
         run(&app, &cli.command)
     });
-    ExitCode::from(outcome.unwrap_or_else(|failure| report(&output, command_name(&cli.command), &failure)))
+    ExitCode::from(
+        outcome.unwrap_or_else(|failure| report(&output, command_name(&cli.command), &failure)),
+    )
 }
 
 fn run(app: &App, command: &Command) -> Result<u8, Failure> {

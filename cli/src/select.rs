@@ -6,13 +6,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use rayon::prelude::*;
 use synapse_engine::{
-    Digest, Failure, StableHash,
-    filesystem,
+    Digest, Failure, StableHash, filesystem,
     index::{FOLDER_REST, FileStat, FolderEntry, Section, Subtree},
 };
 use synapse_rules::{
-    plugin::{self, CONFIG_NAMES, Source, Trust},
+    plugin::{self, Above, CONFIG_NAMES, Source, Trust},
     publish::Workspace,
     workspace,
 };
@@ -48,7 +48,10 @@ pub enum Otherwise {
 
 /// Resolves a selection.
 pub fn select(app: &App, selection: &Selection, otherwise: Otherwise) -> Result<Selected, Failure> {
-    let start = selection.path.as_ref().map_or_else(|| app.cwd.clone(), |path| app.cwd.join(path));
+    let start = selection
+        .path
+        .as_ref()
+        .map_or_else(|| app.cwd.clone(), |path| app.cwd.join(path));
     let start = fs::canonicalize(&start).map_err(|error| {
         let shown = start.display().to_string();
         let what = match error.kind() {
@@ -59,10 +62,13 @@ pub fn select(app: &App, selection: &Selection, otherwise: Otherwise) -> Result<
     })?;
     if start.is_file() {
         let what = format!("{} is a file, not a plugin's folder", start.display());
-        return Err(Failure::user("path", what).hint("name the folder; a configuration goes with --config"));
+        return Err(
+            Failure::user("path", what).hint("name the folder; a configuration goes with --config")
+        );
     }
     let root = workspace::find_root(&start);
-    let here = CONFIG_NAMES.iter().any(|name| start.join(name).is_file()) || selection.config.is_some();
+    let here =
+        CONFIG_NAMES.iter().any(|name| start.join(name).is_file()) || selection.config.is_some();
     let all = selection.all
         || !selection.plugin.is_empty()
         || (!here && otherwise == Otherwise::All && root.is_some());
@@ -70,18 +76,19 @@ pub fn select(app: &App, selection: &Selection, otherwise: Otherwise) -> Result<
         return single(app, &start, root, selection);
     }
     let Some(root) = root else {
-        let what = format!("there is no {} in {} or above", workspace::FILE, start.display());
-        return Err(Failure::user("no-workspace", what).hint("go into the monorepo, or name its folder with --path"));
+        let what = format!(
+            "there is no {} in {} or above",
+            workspace::FILE,
+            start.display()
+        );
+        return Err(Failure::user("no-workspace", what)
+            .hint("go into the monorepo, or name its folder with --path"));
     };
     let mut selected = members(app, &root)?;
     if !selection.plugin.is_empty() {
         by_code(app, &mut selected, &selection.plugin)?;
     }
     Ok(selected)
-}
-
-fn index_folder(app: &App) -> Option<PathBuf> {
-    app.store().ok().map(|store| store.index_folder())
 }
 
 fn single(
@@ -107,37 +114,60 @@ fn single(
     }
     let (root, place) = match root {
         Some(root) => {
-            let place = start.strip_prefix(&root).unwrap_or(Path::new("")).display().to_string();
+            let place = start
+                .strip_prefix(&root)
+                .unwrap_or(Path::new(""))
+                .display()
+                .to_string();
             (root, place)
         }
         None => (start.to_owned(), String::new()),
     };
-    let sources = vec![Source { workspace: root.clone(), place, config }];
-    let workspace = Workspace::open(index_folder(app).as_deref(), &root);
-    Ok(Selected { root, sources, workspace, warnings: Vec::new() })
+    let sources = vec![Source {
+        workspace: root.clone(),
+        place,
+        config,
+    }];
+    let workspace = Workspace::open(&app.home.index(), &root);
+    Ok(Selected {
+        root,
+        sources,
+        workspace,
+        warnings: Vec::new(),
+    })
 }
 
 fn not_a_plugin(start: &Path, root: Option<&Path>) -> Failure {
-    let what = format!("Config file not found: there is no config.yaml in {}", start.display());
+    let what = format!(
+        "Config file not found: there is no config.yaml in {}",
+        start.display()
+    );
     let failure = Failure::user("config-not-found", what);
     let is_plugin = |folder: &Path| CONFIG_NAMES.iter().any(|name| folder.join(name).is_file());
     if root == Some(start) {
-        return failure.hint("this is a workspace: --all takes every plugin, --plugin CODE takes one");
+        return failure
+            .hint("this is a workspace: --all takes every plugin, --plugin CODE takes one");
     }
     if let Some(above) = start.ancestors().skip(1).find(|folder| is_plugin(folder)) {
         return failure.hint(format!("a plugin lies above: --path {}", above.display()));
     }
-    let folders = fs::read_dir(start).into_iter().flatten().flatten().map(|entry| entry.path());
+    let folders = fs::read_dir(start)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path());
     let mut below: Vec<PathBuf> = folders.filter(|folder| is_plugin(folder)).collect();
     below.sort();
     match below.first() {
         Some(below) => failure.hint(format!("a plugin lies below: --path {}", below.display())),
-        None => failure.hint("go to a plugin's folder, name one with --path, or a configuration with --config"),
+        None => failure.hint(
+            "go to a plugin's folder, name one with --path, or a configuration with --config",
+        ),
     }
 }
 
 fn members(app: &App, root: &Path) -> Result<Selected, Failure> {
-    let workspace = Workspace::open(index_folder(app).as_deref(), root);
+    let mut workspace = Workspace::open(&app.home.index(), root);
     let file = root.join(workspace::FILE);
     let shown = file.display().to_string();
     let bytes = fs::read(&file).map_err(|error| {
@@ -145,73 +175,139 @@ fn members(app: &App, root: &Path) -> Result<Selected, Failure> {
     })?;
     let guard = bytes_guard(&bytes);
     let sources = |members: Vec<String>| {
-        let source = |place| Source { workspace: root.to_owned(), place, config: None };
+        let source = |place| Source {
+            workspace: root.to_owned(),
+            place,
+            config: None,
+        };
         members.into_iter().map(source).collect()
     };
-    if let Some(section) = workspace.index.get(MEMBERS).filter(|section| section.guard() == guard)
+    if let Some(section) = workspace
+        .index
+        .get(MEMBERS)
+        .filter(|section| section.guard() == guard)
         && let Ok(open) = File::open(root)
         && section.is_unchanged(open.as_fd())
-        && let Ok(known) = serde_json::from_slice(section.note())
+        && let Ok(known) = serde_json::from_slice::<Vec<String>>(section.note())
+        && known
+            .par_iter()
+            .with_min_len(64)
+            .all(|place| has_config(root, place))
     {
         let root = root.to_owned();
-        return Ok(Selected { root, sources: sources(known), workspace, warnings: Vec::new() });
+        return Ok(Selected {
+            root,
+            sources: sources(known),
+            workspace,
+            warnings: Vec::new(),
+        });
     }
     let now = app::nanoseconds();
     let parsed = workspace::parse(&bytes, &shown, root);
     if let Some(failure) = plugin::diagnostics_failure(&parsed.diagnostics) {
         return Err(failure);
     }
-    let model = parsed.workspace.ok_or_else(|| Failure::bug("a workspace without errors was refused"))?;
+    let model = parsed
+        .workspace
+        .ok_or_else(|| Failure::bug("a workspace without errors was refused"))?;
     let expansion = workspace::expand(root, &model.members)
         .map_err(|error| Failure::user("unreadable", error.to_string()).at(shown.clone()))?;
     let unmatched = model.unmatched(&expansion, &bytes, &shown);
-    let warnings: Vec<_> = parsed.diagnostics.iter().chain(&unmatched).map(plugin::Warning::from).collect();
+    let warnings: Vec<_> = parsed
+        .diagnostics
+        .iter()
+        .chain(&unmatched)
+        .map(plugin::Warning::from)
+        .collect();
     if warnings.is_empty() {
         let seen = listing(root, guard, &expansion.visited, &expansion.members, now);
-        if let Some(section) = seen {
-            workspace.save(&[(MEMBERS.to_owned(), section)]);
-        }
+        workspace
+            .seen
+            .extend(seen.map(|section| (MEMBERS.to_owned(), section)));
     }
     if expansion.members.is_empty() {
         let what = "the workspace has no plugins";
         let hint = "list their folders under members, such as plugins/*";
         return Err(Failure::user("no-members", what).at(shown).hint(hint));
     }
-    // What was saved must be part of later saves.
-    let workspace = Workspace::open(index_folder(app).as_deref(), root);
-    Ok(Selected { root: root.to_owned(), sources: sources(expansion.members), workspace, warnings })
+    Ok(Selected {
+        root: root.to_owned(),
+        sources: sources(expansion.members),
+        workspace,
+        warnings,
+    })
+}
+
+fn has_config(root: &Path, place: &str) -> bool {
+    CONFIG_NAMES
+        .iter()
+        .any(|name| root.join(place).join(name).exists())
 }
 
 fn bytes_guard(bytes: &[u8]) -> Digest {
     Digest::of(bytes).stable_digest("synapse.members")
 }
 
-/// The listing as an index section: folders by stat, members as its note.
-fn listing(root: &Path, guard: Digest, visited: &[String], members: &[String], now: i64) -> Option<Section> {
+/// The listing as an index section: folders by stat, members as its note. Members themselves
+/// change at every edit; all that counts of them is that they still have a configuration.
+fn listing(
+    root: &Path,
+    guard: Digest,
+    visited: &[String],
+    members: &[String],
+    now: i64,
+) -> Option<Section> {
     let folder = |path: &String| {
         let meta = fs::metadata(root.join(path)).ok()?;
-        Some(FolderEntry { path: path.clone(), stat: FileStat::from(&meta) })
+        Some(FolderEntry {
+            path: path.clone(),
+            stat: FileStat::from(&meta),
+        })
     };
-    let mut folders = visited.iter().map(folder).collect::<Option<Vec<_>>>()?;
+    let visited = visited
+        .iter()
+        .filter(|path| members.binary_search(path).is_err());
+    let mut folders = visited.map(folder).collect::<Option<Vec<_>>>()?;
     folders.sort_by(|a, b| a.path.as_bytes().cmp(b.path.as_bytes()));
     let dev = folders.first()?.stat.dev;
     let settled = filesystem::kind(root).is_honest()
-        && folders.iter().all(|f| f.stat.dev == dev && f.stat.ctime.saturating_add(FOLDER_REST) < now);
+        && folders
+            .iter()
+            .all(|f| f.stat.dev == dev && f.stat.ctime.saturating_add(FOLDER_REST) < now);
     let note = serde_json::to_vec(members).ok()?;
-    Some(Subtree { guard, folders, files: Vec::new(), note, settled }.encode())
+    Some(
+        Subtree {
+            guard,
+            folders,
+            files: Vec::new(),
+            note,
+            settled,
+        }
+        .encode(),
+    )
 }
 
 fn by_code(app: &App, selected: &mut Selected, codes: &[String]) -> Result<(), Failure> {
+    let above = Above::default();
     let mut known = Vec::new();
     let mut kept = Vec::new();
     let mut broken = None;
     for source in &selected.sources {
-        let loaded =
-            plugin::load(source, &selected.workspace.index, Trust::Stat, app::nanoseconds(), &app.counters);
+        let loaded = plugin::load(
+            source,
+            &selected.workspace.index,
+            &above,
+            Trust::Stat,
+            app::nanoseconds(),
+            &app.counters,
+        );
         match loaded {
             Ok(plugin) => {
                 let (code, subject) = (plugin.head.code.clone(), plugin.subject());
-                if codes.iter().any(|wanted| *wanted == code || *wanted == subject) {
+                if codes
+                    .iter()
+                    .any(|wanted| *wanted == code || *wanted == subject)
+                {
                     kept.push(source.clone());
                 }
                 known.push((code, subject));
@@ -220,7 +316,10 @@ fn by_code(app: &App, selected: &mut Selected, codes: &[String]) -> Result<(), F
         }
     }
     for wanted in codes {
-        if known.iter().any(|(code, subject)| wanted == code || wanted == subject) {
+        if known
+            .iter()
+            .any(|(code, subject)| wanted == code || wanted == subject)
+        {
             continue;
         }
         let near = known
@@ -228,10 +327,15 @@ fn by_code(app: &App, selected: &mut Selected, codes: &[String]) -> Result<(), F
             .map(|(code, _)| (strsim::jaro_winkler(code, wanted), code))
             .filter(|(likeness, _)| *likeness > 0.75)
             .max_by(|a, b| a.0.total_cmp(&b.0));
-        let failure = Failure::user("unknown-plugin", format!("the workspace has no plugin {wanted:?}"));
+        let failure = Failure::user(
+            "unknown-plugin",
+            format!("the workspace has no plugin {wanted:?}"),
+        );
         return Err(match (near, broken) {
             (Some((_, code)), _) => failure.hint(format!("did you mean {code}?")),
-            (None, Some(other)) => failure.hint(format!("it may be the one that cannot be loaded: {other}")),
+            (None, Some(other)) => {
+                failure.hint(format!("it may be the one that cannot be loaded: {other}"))
+            }
             (None, None) => failure.hint("`synapse status --all` lists the plugins"),
         });
     }

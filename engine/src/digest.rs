@@ -35,7 +35,10 @@ impl Digest {
 
     /// Takes a slice as a digest; it must be 32 bytes long.
     pub fn from_slice(bytes: &[u8]) -> Result<Self, DigestError> {
-        bytes.try_into().map(Self).map_err(|_| DigestError::Length(bytes.len()))
+        bytes
+            .try_into()
+            .map(Self)
+            .map_err(|_| DigestError::Length(bytes.len()))
     }
 
     /// Reads 64 lowercase hex digits.
@@ -124,7 +127,10 @@ mod tests {
     #[test]
     fn every_way_in_checks() {
         let digest = Digest::of(b"abc");
-        assert_eq!(digest.hex(), "6437b3ac38465133ffb63b75273a8db548c558465d79db03fd359c6cd5bd9d85");
+        assert_eq!(
+            digest.hex(),
+            "6437b3ac38465133ffb63b75273a8db548c558465d79db03fd359c6cd5bd9d85"
+        );
         assert_eq!(Digest::from_hex(&digest.hex()), Ok(digest));
         assert_eq!(Digest::from_slice(&[0; 31]), Err(DigestError::Length(31)));
         for bad in ["", "zz", &digest.hex().to_uppercase(), &digest.hex()[1..]] {

@@ -51,7 +51,15 @@ impl Failure {
     /// A failure of the given kind.
     pub fn new(kind: FailureKind, code: &str, message: impl Into<String>) -> Self {
         let (code, message) = (code.to_owned(), message.into());
-        Self { kind, code, message, place: None, hint: None, more: Vec::new(), blob: None }
+        Self {
+            kind,
+            code,
+            message,
+            place: None,
+            hint: None,
+            more: Vec::new(),
+            blob: None,
+        }
     }
 
     /// The user's input is at fault.
@@ -83,7 +91,10 @@ impl Failure {
     pub fn missing_blob(blob: Digest) -> Self {
         let message = format!("{} is missing or damaged in the store", blob.short());
         let failure = Self::new(FailureKind::MissingBlob, "missing-blob", message);
-        Self { blob: Some(blob), ..failure }
+        Self {
+            blob: Some(blob),
+            ..failure
+        }
     }
 
     /// Adds where it happened.

@@ -68,7 +68,12 @@ impl GraphBuilder {
             return Err(cycle(&graph, at.node_id(), &self.nodes));
         }
         let order = order(&graph);
-        Ok(Graph { graph, nodes: self.nodes, dependencies, order })
+        Ok(Graph {
+            graph,
+            nodes: self.nodes,
+            dependencies,
+            order,
+        })
     }
 }
 
@@ -77,7 +82,9 @@ impl GraphBuilder {
 fn order(graph: &DiGraph<NodeId, ()>) -> Vec<NodeId> {
     let blockers = |index| graph.neighbors_directed(index, Direction::Incoming).count();
     let mut left: Vec<usize> = graph.node_indices().map(blockers).collect();
-    let free = graph.node_indices().filter(|index| left[index.index()] == 0);
+    let free = graph
+        .node_indices()
+        .filter(|index| left[index.index()] == 0);
     let mut free: BinaryHeap<Reverse<NodeIndex>> = free.map(Reverse).collect();
     let mut order = Vec::with_capacity(left.len());
     while let Some(Reverse(index)) = free.pop() {
@@ -95,12 +102,17 @@ fn order(graph: &DiGraph<NodeId, ()>) -> Vec<NodeId> {
 /// Walks back from a node on a cycle until it is met again.
 fn cycle(graph: &DiGraph<NodeId, ()>, start: NodeIndex, nodes: &[Arc<dyn Node>]) -> Cycle {
     let parts = petgraph::algo::tarjan_scc(graph);
-    let part = parts.into_iter().find(|part| part.contains(&start)).unwrap_or_default();
+    let part = parts
+        .into_iter()
+        .find(|part| part.contains(&start))
+        .unwrap_or_default();
     let mut path = vec![start];
     let mut seen = HashMap::from([(start, 0)]);
     let closed = loop {
         let at = path[path.len() - 1];
-        let next = graph.neighbors_directed(at, Direction::Outgoing).find(|n| part.contains(n));
+        let next = graph
+            .neighbors_directed(at, Direction::Outgoing)
+            .find(|n| part.contains(n));
         let next = next.unwrap_or(start);
         if let Some(first) = seen.get(&next) {
             break [&path[*first..], &[next]].concat();
@@ -152,6 +164,8 @@ impl Graph {
     /// Who depends on a node.
     pub fn dependents(&self, id: NodeId) -> impl Iterator<Item = NodeId> + '_ {
         let index = NodeIndex::new(id.index());
-        self.graph.neighbors_directed(index, Direction::Outgoing).map(|index| self.graph[index])
+        self.graph
+            .neighbors_directed(index, Direction::Outgoing)
+            .map(|index| self.graph[index])
     }
 }

@@ -5,7 +5,9 @@
 //! entry is *settled*, and may be trusted, when the file had rested before it was hashed (the
 //! racy rule, and see [`FILE_REST`]) on a filesystem that keeps its times honestly.
 
-use std::{collections::HashMap, ffi::CStr, fs, io::Write, os::fd::BorrowedFd, path::Path, sync::Arc};
+use std::{
+    collections::HashMap, ffi::CStr, fs, io::Write, os::fd::BorrowedFd, path::Path, sync::Arc,
+};
 
 use rustix::fs::{AtFlags, FileType, Stat, statat};
 
@@ -49,7 +51,8 @@ pub struct FileStat {
 
 impl From<&Stat> for FileStat {
     fn from(stat: &Stat) -> Self {
-        let nanoseconds = |seconds: i64, rest: i64| seconds.wrapping_mul(1_000_000_000).wrapping_add(rest);
+        let nanoseconds =
+            |seconds: i64, rest: i64| seconds.wrapping_mul(1_000_000_000).wrapping_add(rest);
         Self {
             dev: stat.st_dev as u64,
             ino: stat.st_ino as u64,
@@ -64,7 +67,8 @@ impl From<&Stat> for FileStat {
 impl From<&fs::Metadata> for FileStat {
     fn from(meta: &fs::Metadata) -> Self {
         use std::os::unix::fs::MetadataExt;
-        let nanoseconds = |seconds: i64, rest: i64| seconds.wrapping_mul(1_000_000_000).wrapping_add(rest);
+        let nanoseconds =
+            |seconds: i64, rest: i64| seconds.wrapping_mul(1_000_000_000).wrapping_add(rest);
         Self {
             dev: meta.dev(),
             ino: meta.ino(),
@@ -119,7 +123,9 @@ impl Subtree {
     /// Packs the subtree for the index.
     pub fn encode(&self) -> Section {
         let packed = self.files.iter().filter(|file| file.packed);
-        let tree = tree_digest(packed.map(|f| (f.path.as_str(), f.stat.executable, f.stat.size, f.digest)));
+        let tree = tree_digest(
+            packed.map(|f| (f.path.as_str(), f.stat.executable, f.stat.size, f.digest)),
+        );
         let mut bytes = Vec::with_capacity(HEAD + self.folders.len() * 64 + self.files.len() * 100);
         let mut pool: Vec<u8> = Vec::new();
         let mut pooled = |path: &str| {
@@ -140,7 +146,11 @@ impl Subtree {
             bytes.extend_from_slice(&at.to_le_bytes());
             bytes.extend_from_slice(&len.to_le_bytes());
             bytes.extend_from_slice(&[0; 2]);
-            for number in [folder.stat.ino, folder.stat.mtime as u64, folder.stat.ctime as u64] {
+            for number in [
+                folder.stat.ino,
+                folder.stat.mtime as u64,
+                folder.stat.ctime as u64,
+            ] {
                 bytes.extend_from_slice(&number.to_le_bytes());
             }
         }
@@ -153,7 +163,13 @@ impl Subtree {
             bytes.extend_from_slice(&at.to_le_bytes());
             bytes.extend_from_slice(&len.to_le_bytes());
             bytes.extend_from_slice(&flags.to_le_bytes());
-            let FileStat { size, ino, mtime, ctime, .. } = file.stat;
+            let FileStat {
+                size,
+                ino,
+                mtime,
+                ctime,
+                ..
+            } = file.stat;
             for number in [size, ino, mtime as u64, ctime as u64] {
                 bytes.extend_from_slice(&number.to_le_bytes());
             }
@@ -161,14 +177,35 @@ impl Subtree {
         }
         bytes.extend_from_slice(&self.note);
         bytes.extend_from_slice(&pool);
-        Section { bytes: bytes.into() , range: None }
+        Section {
+            bytes: Arc::new(Bytes::Owned(bytes)),
+            range: None,
+        }
+    }
+}
+
+/// Where encoded subtrees lie.
+#[derive(Debug)]
+enum Bytes {
+    Mapped(memmap2::Mmap),
+    Owned(Vec<u8>),
+}
+
+impl std::ops::Deref for Bytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Mapped(map) => map,
+            Self::Owned(bytes) => bytes,
+        }
     }
 }
 
 /// One encoded subtree: inside a loaded index, or newly made.
 #[derive(Debug, Clone)]
 pub struct Section {
-    bytes: Arc<[u8]>,
+    bytes: Arc<Bytes>,
     range: Option<(usize, usize)>,
 }
 
@@ -181,17 +218,26 @@ impl Section {
     }
 
     fn number(&self, at: usize) -> u64 {
-        let bytes = self.bytes().get(at..at + 8).and_then(|bytes| bytes.try_into().ok());
+        let bytes = self
+            .bytes()
+            .get(at..at + 8)
+            .and_then(|bytes| bytes.try_into().ok());
         bytes.map_or(0, u64::from_le_bytes)
     }
 
     fn small(&self, at: usize) -> usize {
-        let bytes = self.bytes().get(at..at + 4).and_then(|bytes| bytes.try_into().ok());
+        let bytes = self
+            .bytes()
+            .get(at..at + 4)
+            .and_then(|bytes| bytes.try_into().ok());
         bytes.map_or(0, u32::from_le_bytes) as usize
     }
 
     fn short(&self, at: usize) -> u16 {
-        let bytes = self.bytes().get(at..at + 2).and_then(|bytes| bytes.try_into().ok());
+        let bytes = self
+            .bytes()
+            .get(at..at + 2)
+            .and_then(|bytes| bytes.try_into().ok());
         bytes.map_or(0, u16::from_le_bytes)
     }
 
@@ -231,13 +277,18 @@ impl Section {
     /// See [`Subtree::note`].
     pub fn note(&self) -> &[u8] {
         let start = self.note_start();
-        self.bytes().get(start..start + self.small(84)).unwrap_or_default()
+        self.bytes()
+            .get(start..start + self.small(84))
+            .unwrap_or_default()
     }
 
     /// A pooled path, with its closing NUL.
     fn path(&self, record: usize) -> &[u8] {
         let pool = self.note_start() + self.small(84);
-        let (at, len) = (pool + self.small(record), usize::from(self.short(record + 4)));
+        let (at, len) = (
+            pool + self.small(record),
+            usize::from(self.short(record + 4)),
+        );
         self.bytes().get(at..=at + len).unwrap_or_default()
     }
 
@@ -270,12 +321,18 @@ impl Section {
         }
         let stat = |path: &[u8]| {
             let path = CStr::from_bytes_with_nul(path).ok()?;
-            let flags = if path.is_empty() { AtFlags::EMPTY_PATH } else { AtFlags::SYMLINK_NOFOLLOW };
+            let flags = if path.is_empty() {
+                AtFlags::EMPTY_PATH
+            } else {
+                AtFlags::SYMLINK_NOFOLLOW
+            };
             statat(root, path, flags).ok()
         };
         let dev = self.number(0);
         for record in (0..self.folders()).map(|index| HEAD + index * DIR) {
-            let Some(found) = stat(self.path(record)) else { return false };
+            let Some(found) = stat(self.path(record)) else {
+                return false;
+            };
             let now = FileStat::from(&found);
             let same = now.dev == dev
                 && now.ino == self.number(record + 8)
@@ -296,9 +353,16 @@ impl Section {
 
     /// Settled digests by path, for a closer look.
     pub fn known(&self) -> HashMap<&str, (FileStat, Digest)> {
-        let settled = self.file_records().filter(|record| self.short(record + 6) & SETTLED != 0);
+        let settled = self
+            .file_records()
+            .filter(|record| self.short(record + 6) & SETTLED != 0);
         settled
-            .map(|record| (self.text(record), (self.file_stat(record), self.digest_at(record + 40))))
+            .map(|record| {
+                (
+                    self.text(record),
+                    (self.file_stat(record), self.digest_at(record + 40)),
+                )
+            })
             .collect()
     }
 }
@@ -309,12 +373,21 @@ impl Files for Section {
     }
 
     fn load(&self) -> Vec<TreeEntry> {
-        let packed = self.file_records().filter(|record| self.short(record + 6) & PACKED != 0);
+        let packed = self
+            .file_records()
+            .filter(|record| self.short(record + 6) & PACKED != 0);
         packed
             .map(|record| {
-                let FileStat { size, executable, .. } = self.file_stat(record);
+                let FileStat {
+                    size, executable, ..
+                } = self.file_stat(record);
                 let (path, digest) = (self.text(record).to_owned(), self.digest_at(record + 40));
-                TreeEntry { path, executable, size, digest }
+                TreeEntry {
+                    path,
+                    executable,
+                    size,
+                    digest,
+                }
             })
             .collect()
     }
@@ -330,10 +403,19 @@ impl Index {
     /// Loads the index at `path`; an absent, damaged or foreign one is empty. `fingerprint`
     /// stands for the rules by which it was made.
     pub fn load(path: &Path, fingerprint: &Digest) -> Self {
-        fs::read(path).ok().and_then(|bytes| Self::decode(bytes, fingerprint)).unwrap_or_default()
+        let map = |path: &Path| {
+            let file = fs::File::open(path)?;
+            // SAFETY: an index is only ever replaced by rename, never written in place, so the
+            // mapped file does not change. Its bytes are checked by their digest before use.
+            unsafe { memmap2::MmapOptions::new().populate().map(&file) }
+        };
+        map(path)
+            .ok()
+            .and_then(|map| Self::decode(Bytes::Mapped(map), fingerprint))
+            .unwrap_or_default()
     }
 
-    fn decode(bytes: Vec<u8>, fingerprint: &Digest) -> Option<Self> {
+    fn decode(bytes: Bytes, fingerprint: &Digest) -> Option<Self> {
         let body = bytes.len().checked_sub(32)?;
         if bytes.get(..8)? != MAGIC || bytes.get(8..40)? != fingerprint.as_bytes() {
             return None;
@@ -341,15 +423,23 @@ impl Index {
         if Digest::of(&bytes[..body]).as_bytes() != &bytes[body..] {
             return None;
         }
-        let bytes: Arc<[u8]> = bytes.into();
-        let whole = Section { bytes: Arc::clone(&bytes), range: None };
+        let bytes = Arc::new(bytes);
+        let whole = Section {
+            bytes: Arc::clone(&bytes),
+            range: None,
+        };
         let (count, mut at) = (whole.small(40), 44);
         let mut sections = HashMap::with_capacity(count);
         for _ in 0..count {
             let len = usize::from(whole.short(at));
-            let name = std::str::from_utf8(bytes.get(at + 2..at + 2 + len)?).ok()?.to_owned();
+            let name = std::str::from_utf8(bytes.get(at + 2..at + 2 + len)?)
+                .ok()?
+                .to_owned();
             let (start, size) = (whole.small(at + 2 + len), whole.small(at + 6 + len));
-            let section = Section { bytes: Arc::clone(&bytes), range: Some((start, start + size)) };
+            let section = Section {
+                bytes: Arc::clone(&bytes),
+                range: Some((start, start + size)),
+            };
             let fixed = section.note_start() + section.small(84);
             if start + size > body || fixed > size || size < HEAD {
                 return None;
@@ -367,7 +457,9 @@ impl Index {
 
     /// Every subtree by its root.
     pub fn sections(&self) -> impl Iterator<Item = (&str, &Section)> {
-        self.sections.iter().map(|(root, section)| (root.as_str(), section))
+        self.sections
+            .iter()
+            .map(|(root, section)| (root.as_str(), section))
     }
 
     /// Writes an index of the given subtrees and renames it into place. Nothing is synced: a
@@ -379,10 +471,20 @@ impl Index {
     ) -> std::io::Result<()> {
         let mut sections: Vec<_> = sections.collect();
         sections.sort_unstable_by_key(|(root, _)| *root);
-        let mut start = 44 + sections.iter().map(|(root, _)| 10 + root.len()).sum::<usize>();
-        let total = start + sections.iter().map(|(_, section)| section.bytes().len()).sum::<usize>();
+        let mut start = 44
+            + sections
+                .iter()
+                .map(|(root, _)| 10 + root.len())
+                .sum::<usize>();
+        let total = start
+            + sections
+                .iter()
+                .map(|(_, section)| section.bytes().len())
+                .sum::<usize>();
         if u32::try_from(total).is_err() {
-            return Err(std::io::Error::other("the workspace is too large for an index"));
+            return Err(std::io::Error::other(
+                "the workspace is too large for an index",
+            ));
         }
         let mut bytes = Vec::with_capacity(total + 32);
         bytes.extend_from_slice(MAGIC);
@@ -428,7 +530,10 @@ mod tests {
         };
         Subtree {
             guard: Digest::of(b"guard"),
-            folders: vec![FolderEntry { path: String::new(), stat: stat(folder) }],
+            folders: vec![FolderEntry {
+                path: String::new(),
+                stat: stat(folder),
+            }],
             files: names.iter().map(file).collect(),
             note: b"note".to_vec(),
             settled: rested,
@@ -452,9 +557,16 @@ mod tests {
         assert!(loaded.is_unchanged(open.as_fd()));
         assert_eq!(loaded.note(), b"note");
         assert_eq!(loaded.load().len(), 2);
-        assert_eq!(loaded.tree_digest(), crate::Tree::new(loaded.load()).digest());
+        assert_eq!(
+            loaded.tree_digest(),
+            crate::Tree::new(loaded.load()).digest()
+        );
         assert_eq!(loaded.known().len(), 2);
-        assert!(Index::load(&path, &Digest::of(b"other rules")).get("plugin").is_none());
+        assert!(
+            Index::load(&path, &Digest::of(b"other rules"))
+                .get("plugin")
+                .is_none()
+        );
 
         fs::write(plugin.join("a"), "9").unwrap();
         assert!(!loaded.is_unchanged(open.as_fd()));

@@ -61,7 +61,10 @@ pub struct KeyHasher(StableHasher);
 
 impl KeyHasher {
     /// A hasher of manifests.
-    #[expect(clippy::new_without_default, reason = "an empty manifest is never wanted by accident")]
+    #[expect(
+        clippy::new_without_default,
+        reason = "an empty manifest is never wanted by accident"
+    )]
     pub fn new() -> Self {
         Self(StableHasher::new("synapse.key.v1"))
     }
@@ -138,7 +141,10 @@ impl Manifest for Record {
 
 impl Record {
     fn get(&self, name: &str) -> Option<&Recorded> {
-        self.0.iter().find(|(own, _)| own == name).map(|(_, value)| value)
+        self.0
+            .iter()
+            .find(|(own, _)| own == name)
+            .map(|(_, value)| value)
     }
 
     /// What differs from `old` to `self`, in the order of the manifest.
@@ -167,7 +173,11 @@ impl Record {
         for (name, value) in &old.0 {
             if self.get(name).is_none() {
                 let old = Some(value.shown());
-                reasons.push(DirtyReason::InputChanged { name: name.clone(), old, new: None });
+                reasons.push(DirtyReason::InputChanged {
+                    name: name.clone(),
+                    old,
+                    new: None,
+                });
             }
         }
         reasons
@@ -184,17 +194,27 @@ fn file_differences(old: &[TreeEntry], new: &[TreeEntry], reasons: &mut Vec<Dirt
             (Some(a), Some(b)) => a.path.as_bytes().cmp(b.path.as_bytes()),
         };
         if order.is_lt() {
-            reasons.extend(left.next().map(|e| DirtyReason::FileRemoved { path: e.path.clone() }));
+            reasons.extend(left.next().map(|e| DirtyReason::FileRemoved {
+                path: e.path.clone(),
+            }));
             continue;
         }
         if order.is_gt() {
-            reasons.extend(right.next().map(|e| DirtyReason::FileAdded { path: e.path.clone() }));
+            reasons.extend(right.next().map(|e| DirtyReason::FileAdded {
+                path: e.path.clone(),
+            }));
             continue;
         }
-        let (Some(a), Some(b)) = (left.next(), right.next()) else { return };
+        let (Some(a), Some(b)) = (left.next(), right.next()) else {
+            return;
+        };
         if a.digest != b.digest {
             let (old, new) = (a.digest.short(), b.digest.short());
-            reasons.push(DirtyReason::FileChanged { path: b.path.clone(), old, new });
+            reasons.push(DirtyReason::FileChanged {
+                path: b.path.clone(),
+                old,
+                new,
+            });
         }
         if a.executable != b.executable {
             let (path, executable) = (b.path.clone(), b.executable);
@@ -229,13 +249,18 @@ mod tests {
     fn hash_and_explanation_agree() {
         let base = tree(&[("a", "1", false), ("b", "2", false), ("c", "3", false)]);
         let edited = tree(&[("a", "1", true), ("b", "9", false), ("d", "3", false)]);
-        let cases =
-            [(6, &base, "x"), (9, &base, "x"), (6, &edited, "x"), (6, &base, "y")].map(|(l, t, n)| {
-                let (mut hasher, mut record) = (KeyHasher::new(), Record::default());
-                walk(&mut hasher, l, t, n);
-                walk(&mut record, l, t, n);
-                (hasher.finish(), record)
-            });
+        let cases = [
+            (6, &base, "x"),
+            (9, &base, "x"),
+            (6, &edited, "x"),
+            (6, &base, "y"),
+        ]
+        .map(|(l, t, n)| {
+            let (mut hasher, mut record) = (KeyHasher::new(), Record::default());
+            walk(&mut hasher, l, t, n);
+            walk(&mut record, l, t, n);
+            (hasher.finish(), record)
+        });
         let mut shown = Vec::new();
         for (key, record) in &cases {
             let reasons = record.differences(&cases[0].1);

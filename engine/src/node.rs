@@ -49,7 +49,11 @@ impl<'a> Inputs<'a> {
 
     /// Digest of a named output of the `index`th dependency.
     pub fn output(&self, index: usize, name: &str) -> Result<Digest, Pending> {
-        self.get(index)?.outputs.get(name).map(crate::outcome::Output::digest).ok_or(Pending)
+        self.get(index)?
+            .outputs
+            .get(name)
+            .map(crate::outcome::Output::digest)
+            .ok_or(Pending)
     }
 }
 
@@ -120,7 +124,10 @@ impl Context<'_> {
     /// The outcome of the `index`th dependency. It has one, or this node would not run.
     pub fn input(&self, index: usize) -> Result<&Outcome, Failure> {
         let missing = || Failure::bug(format!("{} runs before its inputs", self.label.stage));
-        self.inputs.get(index).and_then(Option::as_deref).ok_or_else(missing)
+        self.inputs
+            .get(index)
+            .and_then(Option::as_deref)
+            .ok_or_else(missing)
     }
 
     /// The store, for reading.
@@ -144,13 +151,18 @@ impl Context<'_> {
 
     /// Puts a written file into the store under the digest of its bytes.
     pub fn place(&self, file: NamedTempFile, blob: &Digest, size: u64) -> Result<(), Failure> {
-        self.store.place(file, blob, size).map_err(|error| store_failure(&error))
+        self.store
+            .place(file, blob, size)
+            .map_err(|error| store_failure(&error))
     }
 
     /// Notes streams inside the blobs of this node's outcome, for later nodes.
     pub fn keep_streams(&self, codec: &str, streams: impl Iterator<Item = (Digest, Stream)>) {
         let named = streams.map(|(content, stream)| (codec.to_owned(), content, stream));
-        self.streams.lock().unwrap_or_else(PoisonError::into_inner).extend(named);
+        self.streams
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .extend(named);
     }
 
     /// Whether to stop early.
@@ -160,7 +172,11 @@ impl Context<'_> {
 
     /// Tells how far it got, in bytes.
     pub fn progress(&self, done: u64, total: u64) {
-        self.events.event(Event::Progress { node: self.label.clone(), done, total });
+        self.events.event(Event::Progress {
+            node: self.label.clone(),
+            done,
+            total,
+        });
     }
 }
 

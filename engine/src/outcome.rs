@@ -57,18 +57,23 @@ pub struct Outcome {
 impl Outcome {
     /// An outcome without outputs yet.
     pub fn new(cacheability: Cacheability) -> Self {
-        Self { outputs: BTreeMap::new(), cacheability }
+        Self {
+            outputs: BTreeMap::new(),
+            cacheability,
+        }
     }
 
     /// Adds a file of the store.
     pub fn blob(mut self, name: &str, digest: Digest, size: u64) -> Self {
-        self.outputs.insert(name.to_owned(), Output::Blob { digest, size });
+        self.outputs
+            .insert(name.to_owned(), Output::Blob { digest, size });
         self
     }
 
     /// Adds a small value.
     pub fn value(mut self, name: &str, value: impl Into<serde_json::Value>) -> Self {
-        self.outputs.insert(name.to_owned(), Output::Value(value.into()));
+        self.outputs
+            .insert(name.to_owned(), Output::Value(value.into()));
         self
     }
 

@@ -74,12 +74,18 @@ pub struct Session {
     pub io_jobs: usize,
     /// Start nothing more after the first failure.
     pub fail_fast: bool,
+    /// Look up every node, also those that only feed what is up to date.
+    pub thorough: bool,
 }
 
 impl Session {
     pub(crate) fn subject(&self, node: &dyn Node) -> Subject {
         let label = node.label();
-        Subject { scope: self.scope.clone(), stage: label.stage, name: label.subject }
+        Subject {
+            scope: self.scope.clone(),
+            stage: label.stage,
+            name: label.subject,
+        }
     }
 }
 
@@ -103,7 +109,11 @@ impl Plan {
 }
 
 /// Walks a node's inputs, the rule itself first.
-pub(crate) fn walk(node: &dyn Node, inputs: Inputs<'_>, out: &mut dyn Manifest) -> Result<(), Pending> {
+pub(crate) fn walk(
+    node: &dyn Node,
+    inputs: Inputs<'_>,
+    out: &mut dyn Manifest,
+) -> Result<(), Pending> {
     let rule = node.rule();
     out.input("rule", Input::Text(rule.name));
     out.input("rule version", Input::Number(u64::from(rule.version)));
@@ -131,10 +141,19 @@ pub(crate) fn reasons_of(
     node: &dyn Node,
     inputs: Inputs<'_>,
 ) -> Result<Vec<DirtyReason>, Failure> {
-    let past = session.store.history(&session.subject(node), 1).map_err(|e| store_failure(&e))?;
-    let Some(past) = past.first() else { return Ok(vec![DirtyReason::FirstRun]) };
+    let past = session
+        .store
+        .history(&session.subject(node), 1)
+        .map_err(|e| store_failure(&e))?;
+    let Some(past) = past.first() else {
+        return Ok(vec![DirtyReason::FirstRun]);
+    };
     let reasons = record_of(node, inputs).differences(&past.record);
-    Ok(if reasons.is_empty() { vec![DirtyReason::Forgotten] } else { reasons })
+    Ok(if reasons.is_empty() {
+        vec![DirtyReason::Forgotten]
+    } else {
+        reasons
+    })
 }
 
 /// Plans every node. Asks the store and, for effects without a receipt, their targets.
@@ -147,8 +166,16 @@ pub fn plan(graph: &Graph, session: &Session) -> Result<Plan, Failure> {
         found: false,
         failure: None,
     };
-    let mut plan = Plan { nodes: vec![blank; graph.len()] };
-    for level in levels(graph) {
+    let mut plan = Plan {
+        nodes: vec![blank; graph.len()],
+    };
+    // Last things first: where those are known, nothing before them need be looked up.
+    let is_last = |id: &NodeId| graph.dependents(*id).next().is_none();
+    let last: Vec<NodeId> = graph.order().iter().copied().filter(is_last).collect();
+    look_up(graph, session, &mut plan, &last)?;
+    let wanted = wanted(graph, session, &plan, &last);
+    for mut level in levels(graph) {
+        level.retain(|id| wanted[id.index()] && plan.nodes[id.index()].key.is_none());
         look_up(graph, session, &mut plan, &level)?;
     }
     for id in graph.order().iter().rev() {
@@ -165,14 +192,34 @@ pub fn plan(graph: &Graph, session: &Session) -> Result<Plan, Failure> {
         }
     }
     let count = |wanted: fn(&Decision) -> bool| {
-        plan.nodes.iter().filter(|node| node.needed && wanted(&node.decision)).count() as u64
+        plan.nodes
+            .iter()
+            .filter(|node| node.needed && wanted(&node.decision))
+            .count() as u64
     };
     session.events.event(Event::Planned {
-        hit: plan.nodes.iter().filter(|node| node.decision.is_known()).count() as u64,
+        hit: plan
+            .nodes
+            .iter()
+            .filter(|node| node.decision.is_known())
+            .count() as u64,
         run: count(|decision| matches!(decision, Decision::Run(_))),
         unknown: count(|decision| *decision == Decision::Unknown),
     });
     Ok(plan)
+}
+
+/// Nodes that something unknown depends on; all of them when the session is thorough.
+fn wanted(graph: &Graph, session: &Session, plan: &Plan, last: &[NodeId]) -> Vec<bool> {
+    let mut wanted = vec![session.thorough; graph.len()];
+    let unknown = |id: &NodeId| !plan.nodes[id.index()].decision.is_known();
+    let mut open: Vec<NodeId> = last.iter().copied().filter(unknown).collect();
+    while let Some(id) = open.pop() {
+        wanted[id.index()] = true;
+        let on = graph.dependencies(id).iter().copied();
+        open.extend(on.filter(|on| !wanted[on.index()]));
+    }
+    wanted
 }
 
 /// Nodes by their distance from the leaves, so that look-ups go in few batches.
@@ -180,7 +227,11 @@ fn levels(graph: &Graph) -> Vec<Vec<NodeId>> {
     let mut depth = vec![0; graph.len()];
     let mut levels: Vec<Vec<NodeId>> = Vec::new();
     for id in graph.order() {
-        let above = graph.dependencies(*id).iter().map(|on| depth[on.index()] + 1).max();
+        let above = graph
+            .dependencies(*id)
+            .iter()
+            .map(|on| depth[on.index()] + 1)
+            .max();
         let own = above.unwrap_or(0);
         depth[id.index()] = own;
         if levels.len() <= own {
@@ -196,10 +247,19 @@ pub(crate) fn inputs_of(
     outcome: impl Fn(NodeId) -> Option<Arc<Outcome>>,
     id: NodeId,
 ) -> Vec<Option<Arc<Outcome>>> {
-    graph.dependencies(id).iter().map(|on| outcome(*on)).collect()
+    graph
+        .dependencies(id)
+        .iter()
+        .map(|on| outcome(*on))
+        .collect()
 }
 
-fn look_up(graph: &Graph, session: &Session, plan: &mut Plan, level: &[NodeId]) -> Result<(), Failure> {
+fn look_up(
+    graph: &Graph,
+    session: &Session,
+    plan: &mut Plan,
+    level: &[NodeId],
+) -> Result<(), Failure> {
     let mut keyed = Vec::with_capacity(level.len());
     for id in level {
         let inputs = inputs_of(graph, |on| plan.nodes[on.index()].outcome.clone(), *id);
@@ -209,7 +269,10 @@ fn look_up(graph: &Graph, session: &Session, plan: &mut Plan, level: &[NodeId]) 
         }
     }
     let keys: Vec<Key> = keyed.iter().map(|(_, key)| *key).collect();
-    let rows = session.store.rows(&keys).map_err(|error| store_failure(&error))?;
+    let rows = session
+        .store
+        .rows(&keys)
+        .map_err(|error| store_failure(&error))?;
     let now = (session.clock)();
     let mut used = Vec::new();
     for ((id, key), row) in keyed.into_iter().zip(rows) {
@@ -217,14 +280,21 @@ fn look_up(graph: &Graph, session: &Session, plan: &mut Plan, level: &[NodeId]) 
         let planned = &mut plan.nodes[id.index()];
         planned.decision = Decision::Run(Vec::new());
         let Some(row) = row else { continue };
-        let checked = matches!(row.outcome.cacheability, Cacheability::Recheck | Cacheability::Local);
+        let checked = matches!(
+            row.outcome.cacheability,
+            Cacheability::Recheck | Cacheability::Local
+        );
         if checked && !node.current(&row.outcome)? {
             let what = node.label().subject;
             planned.decision = Decision::Run(vec![DirtyReason::ReceiptGone { what }]);
             continue;
         }
         let present = node.present(&row.outcome);
-        planned.decision = if present { Decision::Hit } else { Decision::Restore };
+        planned.decision = if present {
+            Decision::Hit
+        } else {
+            Decision::Restore
+        };
         planned.outcome = Some(Arc::new(row.outcome));
         // A day's grain spares a write in almost every run.
         if now - row.used > 86_400 {
@@ -251,19 +321,26 @@ fn settle(
     let planned = &mut plan.nodes[id.index()];
     planned.needed = true;
     if planned.decision.is_known() {
-        let Some(outcome) = planned.outcome.as_ref().filter(|_| feeds || planned.decision == Decision::Restore)
+        let Some(outcome) = planned
+            .outcome
+            .as_ref()
+            .filter(|_| feeds || planned.decision == Decision::Restore)
         else {
             return Ok(());
         };
         // Someone will read these files: a missing one is a miss.
-        let lost = outcome.blobs().find(|(blob, size)| !session.store.has_blob(blob, *size));
+        let lost = outcome
+            .blobs()
+            .find(|(blob, size)| !session.store.has_blob(blob, *size));
         if let Some((blob, _)) = lost {
             planned.decision = Decision::Run(vec![DirtyReason::BlobMissing { blob: blob.short() }]);
             planned.outcome = None;
         }
         return Ok(());
     }
-    let Decision::Run(known) = &planned.decision else { return Ok(()) };
+    let Decision::Run(known) = &planned.decision else {
+        return Ok(());
+    };
     let mut reasons = known.clone();
     match node.probe() {
         Ok(Probe::Satisfied(outcome)) => {
@@ -277,7 +354,12 @@ fn settle(
                 reasons = reasons_of(session, node.as_ref(), Inputs(&inputs))?;
             }
             // The outside's answer says more than "first" or "forgotten" can.
-            if !seen.is_empty() && matches!(reasons[..], [DirtyReason::FirstRun | DirtyReason::Forgotten]) {
+            if !seen.is_empty()
+                && matches!(
+                    reasons[..],
+                    [DirtyReason::FirstRun | DirtyReason::Forgotten]
+                )
+            {
                 reasons = seen;
             }
         }

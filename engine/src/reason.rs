@@ -88,10 +88,18 @@ impl fmt::Display for DirtyReason {
             Self::RuleChanged { old, new } => {
                 write!(out, "the rule changed from version {old} to {new}")
             }
-            Self::InputChanged { name, old: Some(old), new: Some(new) } => {
+            Self::InputChanged {
+                name,
+                old: Some(old),
+                new: Some(new),
+            } => {
                 write!(out, "{name} changed from {old} to {new}")
             }
-            Self::InputChanged { name, new: Some(new), .. } => write!(out, "{name} is new: {new}"),
+            Self::InputChanged {
+                name,
+                new: Some(new),
+                ..
+            } => write!(out, "{name} is new: {new}"),
             Self::InputChanged { name, .. } => write!(out, "{name} is gone"),
             Self::SecretChanged { name } => write!(out, "{name} changed"),
             Self::FileAdded { path } => write!(out, "{path} was added"),
@@ -99,7 +107,10 @@ impl fmt::Display for DirtyReason {
             Self::FileChanged { path, old, new } => {
                 write!(out, "{path} changed ({old} to {new})")
             }
-            Self::ModeChanged { path, executable: true } => {
+            Self::ModeChanged {
+                path,
+                executable: true,
+            } => {
                 write!(out, "{path} became executable")
             }
             Self::ModeChanged { path, .. } => write!(out, "{path} is no longer executable"),
@@ -117,7 +128,12 @@ impl fmt::Display for DirtyReason {
 /// One line for people: the first reasons, and how many more there are.
 pub fn summary(reasons: &[DirtyReason]) -> String {
     const SHOWN: usize = 2;
-    let mut line = reasons.iter().take(SHOWN).map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let mut line = reasons
+        .iter()
+        .take(SHOWN)
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(", ");
     if reasons.len() > SHOWN {
         line.push_str(&format!(", and {} more", reasons.len() - SHOWN));
     }

@@ -95,7 +95,9 @@ impl Report {
     /// Nodes that ran to a result.
     pub fn ran(&self) -> usize {
         let ran = |node: &&NodeReport| {
-            node.state == NodeState::Done && matches!(node.decision, Decision::Run(_)) && !node.shared
+            node.state == NodeState::Done
+                && matches!(node.decision, Decision::Run(_))
+                && !node.shared
         };
         self.nodes.iter().filter(ran).count()
     }
@@ -110,8 +112,16 @@ impl Report {
 }
 
 enum Message {
-    Finished { id: NodeId, guard: Option<Guard>, work: Box<Result<Work, Failure>>, ms: u64 },
-    Committed { ids: Vec<NodeId>, result: Result<(), Failure> },
+    Finished {
+        id: NodeId,
+        guard: Option<Guard>,
+        work: Box<Result<Work, Failure>>,
+        ms: u64,
+    },
+    Committed {
+        ids: Vec<NodeId>,
+        result: Result<(), Failure>,
+    },
 }
 
 struct Work {
@@ -145,7 +155,10 @@ pub fn run(graph: &Arc<Graph>, plan: &Plan, session: &Session) -> Report {
     let _ = committer.join();
     run.drain(&messages);
     for node in &mut run.nodes {
-        if matches!(node.state, NodeState::Waiting | NodeState::Ready | NodeState::Running) {
+        if matches!(
+            node.state,
+            NodeState::Waiting | NodeState::Ready | NodeState::Running
+        ) {
             node.state = NodeState::Cancelled;
         }
     }
@@ -165,11 +178,16 @@ fn commit_all(session: &Session, commits: &Receiver<ToCommit>, inbox: &Sender<Me
             entries.push(entry);
             guards.push(guard);
         }
-        let result = session.store.commit(&entries).map_err(|error| store_failure(&error));
+        let result = session
+            .store
+            .commit(&entries)
+            .map_err(|error| store_failure(&error));
         // Only now may another process look the results up.
         drop(guards);
         if result.is_ok() {
-            session.events.event(Event::Committed { results: entries.len() as u64 });
+            session.events.event(Event::Committed {
+                results: entries.len() as u64,
+            });
         }
         if inbox.send(Message::Committed { ids, result }).is_err() {
             return;
@@ -199,7 +217,12 @@ struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    fn new(graph: &'a Arc<Graph>, plan: &Plan, session: &'a Session, inbox: Sender<Message>) -> Self {
+    fn new(
+        graph: &'a Arc<Graph>,
+        plan: &Plan,
+        session: &'a Session,
+        inbox: Sender<Message>,
+    ) -> Self {
         let mut nodes = Vec::with_capacity(graph.len());
         let mut unsaved = Vec::new();
         let mut refused = Vec::new();
@@ -300,13 +323,18 @@ impl<'a> Run<'a> {
             }
             if self.stopping {
                 let waiting = self.ready.iter_mut().flat_map(std::mem::take);
-                for id in waiting.chain(std::mem::take(&mut self.parked)).collect::<Vec<_>>() {
+                for id in waiting
+                    .chain(std::mem::take(&mut self.parked))
+                    .collect::<Vec<_>>()
+                {
                     self.at(id).state = NodeState::Cancelled;
                 }
             }
             for lane in [0, 1] {
                 while self.has_room(lane) {
-                    let Some(id) = self.ready[lane].pop_front() else { break };
+                    let Some(id) = self.ready[lane].pop_front() else {
+                        break;
+                    };
                     self.start(id);
                 }
             }
@@ -314,7 +342,11 @@ impl<'a> Run<'a> {
             if !at_work && self.is_idle() && self.parked.is_empty() {
                 return;
             }
-            let patience = if self.parked.is_empty() { CANCEL_POLL } else { LOCK_POLL };
+            let patience = if self.parked.is_empty() {
+                CANCEL_POLL
+            } else {
+                LOCK_POLL
+            };
             match messages.recv_timeout(patience) {
                 Ok(message) => self.receive(message),
                 Err(RecvTimeoutError::Timeout) => {}
@@ -367,7 +399,10 @@ impl<'a> Run<'a> {
             Ok(Lock::Busy(pid)) => {
                 if !self.nodes[id.index()].shared {
                     self.at(id).shared = true;
-                    self.session.events.event(Event::Waiting { node: node.label(), pid });
+                    self.session.events.event(Event::Waiting {
+                        node: node.label(),
+                        pid,
+                    });
                 }
                 self.parked.push(id);
                 return;
@@ -382,8 +417,15 @@ impl<'a> Run<'a> {
             Err(error) => return self.fail(id, store_failure(&error)),
         };
         if let Some(row) = row {
-            let checked = matches!(row.outcome.cacheability, Cacheability::Recheck | Cacheability::Local);
-            match if checked { node.current(&row.outcome) } else { Ok(true) } {
+            let checked = matches!(
+                row.outcome.cacheability,
+                Cacheability::Recheck | Cacheability::Local
+            );
+            match if checked {
+                node.current(&row.outcome)
+            } else {
+                Ok(true)
+            } {
                 Ok(true) => {
                     let known = self.nodes[id.index()].decision == Decision::Unknown;
                     let report = self.at(id);
@@ -423,10 +465,15 @@ impl<'a> Run<'a> {
         }
         let report = self.at(id);
         report.state = NodeState::Running;
-        let restored = (report.decision == Decision::Restore).then(|| report.outcome.clone()).flatten();
+        let restored = (report.decision == Decision::Restore)
+            .then(|| report.outcome.clone())
+            .flatten();
         if let Decision::Run(reasons) = &report.decision {
             let reasons = reasons.clone();
-            self.session.events.event(Event::Started { node: node.label(), reasons });
+            self.session.events.event(Event::Started {
+                node: node.label(),
+                reasons,
+            });
         }
         self.busy[lane] += 1;
         let (session, inbox) = (self.session.clone(), self.inbox.clone());
@@ -441,17 +488,25 @@ impl<'a> Run<'a> {
                 streams: std::sync::Mutex::default(),
             };
             let work = catch_unwind(AssertUnwindSafe(|| match restored {
-                Some(outcome) => {
-                    node.restore(&context, &outcome).map(|()| Outcome::clone(&outcome))
-                }
+                Some(outcome) => node
+                    .restore(&context, &outcome)
+                    .map(|()| Outcome::clone(&outcome)),
                 None => node.run(&context),
             }));
             let work = work.unwrap_or_else(|panic| Err(panicked(panic.as_ref())));
-            let streams = context.streams.into_inner().unwrap_or_else(PoisonError::into_inner);
+            let streams = context
+                .streams
+                .into_inner()
+                .unwrap_or_else(PoisonError::into_inner);
             let ms = start.elapsed().as_millis() as u64;
             let work = Box::new(work.map(|outcome| Work { outcome, streams }));
             // Nobody listens any more only when the run is over.
-            let _ = inbox.send(Message::Finished { id, guard, work, ms });
+            let _ = inbox.send(Message::Finished {
+                id,
+                guard,
+                work,
+                ms,
+            });
         };
         if let Some(pool) = &self.pools[lane] {
             pool.spawn(job);
@@ -460,7 +515,12 @@ impl<'a> Run<'a> {
 
     fn receive(&mut self, message: Message) {
         match message {
-            Message::Finished { id, guard, work, ms } => {
+            Message::Finished {
+                id,
+                guard,
+                work,
+                ms,
+            } => {
                 let lane = self.lane(id);
                 self.busy[lane] -= 1;
                 self.at(id).ms = ms;
@@ -484,10 +544,14 @@ impl<'a> Run<'a> {
     }
 
     fn made(&mut self, id: NodeId, work: Work, guard: Option<Guard>) {
-        let followers = self.nodes[id.index()].key.and_then(|key| self.at_work.remove(&key));
+        let followers = self.nodes[id.index()]
+            .key
+            .and_then(|key| self.at_work.remove(&key));
         let Work { outcome, streams } = work;
-        let (ran, cacheability) =
-            (self.nodes[id.index()].decision != Decision::Restore, outcome.cacheability);
+        let (ran, cacheability) = (
+            self.nodes[id.index()].decision != Decision::Restore,
+            outcome.cacheability,
+        );
         self.done(id, outcome.clone(), ran);
         if ran && cacheability != Cacheability::SessionOnly {
             let reasons = match &self.nodes[id.index()].decision {
@@ -513,7 +577,9 @@ impl<'a> Run<'a> {
         let node = Arc::clone(self.graph.node(id));
         let inputs = self.inputs(id);
         let report = &self.nodes[id.index()];
-        let (Some(key), Some(outcome)) = (report.key, report.outcome.as_deref().cloned()) else { return };
+        let (Some(key), Some(outcome)) = (report.key, report.outcome.as_deref().cloned()) else {
+            return;
+        };
         let entry = Entry {
             key,
             subject: self.session.subject(node.as_ref()),
@@ -525,7 +591,10 @@ impl<'a> Run<'a> {
             streams,
         };
         self.committing += 1;
-        let sent = self.to_commit.as_ref().map(|to| to.send(ToCommit { id, entry, guard }));
+        let sent = self
+            .to_commit
+            .as_ref()
+            .map(|to| to.send(ToCommit { id, entry, guard }));
         if !matches!(sent, Some(Ok(()))) {
             self.committing -= 1;
             self.fail(id, Failure::bug("results cannot be recorded any more"));
@@ -547,7 +616,9 @@ impl<'a> Run<'a> {
 
     /// A node did not get through: a lost file sends its producer back to work.
     fn stumbled(&mut self, id: NodeId, failure: Failure) {
-        let followers = self.nodes[id.index()].key.and_then(|key| self.at_work.remove(&key));
+        let followers = self.nodes[id.index()]
+            .key
+            .and_then(|key| self.at_work.remove(&key));
         for follower in followers.into_iter().flatten() {
             self.enqueue(follower);
         }
@@ -556,7 +627,10 @@ impl<'a> Run<'a> {
             self.at(id).failure = Some(failure);
             return self.skip_dependents(id);
         }
-        let Some(blob) = failure.blob.filter(|_| failure.kind == FailureKind::MissingBlob) else {
+        let Some(blob) = failure
+            .blob
+            .filter(|_| failure.kind == FailureKind::MissingBlob)
+        else {
             return self.fail(id, failure);
         };
         let made_it = |on: &NodeId| {
@@ -586,7 +660,10 @@ impl<'a> Run<'a> {
     fn demand(&mut self, id: NodeId, reason: DirtyReason) {
         let stage = self.graph.node(id).label().stage;
         let report = self.at(id);
-        if matches!(report.state, NodeState::Waiting | NodeState::Ready | NodeState::Running) {
+        if matches!(
+            report.state,
+            NodeState::Waiting | NodeState::Ready | NodeState::Running
+        ) {
             return;
         }
         report.state = NodeState::Waiting;
@@ -594,7 +671,12 @@ impl<'a> Run<'a> {
         report.decision = Decision::Run(vec![reason]);
         for on in self.graph.dependencies(id).to_vec() {
             if self.nodes[on.index()].outcome.is_none() {
-                self.demand(on, DirtyReason::Upstream { stage: stage.clone() });
+                self.demand(
+                    on,
+                    DirtyReason::Upstream {
+                        stage: stage.clone(),
+                    },
+                );
             }
         }
         self.wake(id);
@@ -602,7 +684,10 @@ impl<'a> Run<'a> {
 
     fn fail(&mut self, id: NodeId, failure: Failure) {
         let node = self.graph.node(id).label();
-        self.session.events.event(Event::Failed { node, failure: failure.clone() });
+        self.session.events.event(Event::Failed {
+            node,
+            failure: failure.clone(),
+        });
         let report = self.at(id);
         report.state = NodeState::Failed;
         report.failure = Some(failure);
@@ -618,7 +703,10 @@ impl<'a> Run<'a> {
         };
         let dependents: Vec<NodeId> = self.graph.dependents(id).collect();
         for dependent in dependents {
-            if matches!(self.nodes[dependent.index()].state, NodeState::Waiting | NodeState::Ready) {
+            if matches!(
+                self.nodes[dependent.index()].state,
+                NodeState::Waiting | NodeState::Ready
+            ) {
                 self.at(dependent).state = state;
                 let node = self.graph.node(dependent).label();
                 self.session.events.event(Event::Skipped { node });

@@ -168,7 +168,10 @@ mod tests {
 
     #[test]
     fn encodings_do_not_collide() {
-        assert_ne!(vec!["ab", "c"].stable_digest("t"), vec!["a", "bc"].stable_digest("t"));
+        assert_ne!(
+            vec!["ab", "c"].stable_digest("t"),
+            vec!["a", "bc"].stable_digest("t")
+        );
         assert_ne!("".stable_digest("t"), None::<String>.stable_digest("t"));
         assert_ne!(1u64.stable_digest("t"), true.stable_digest("t"));
         assert_ne!("x".stable_digest("t"), "x".stable_digest("u"));
@@ -181,7 +184,10 @@ mod tests {
         let tree: BTreeMap<String, u64> = one.clone().into_iter().collect();
         assert_eq!(one.stable_digest("t"), two.stable_digest("t"));
         assert_eq!(one.stable_digest("t"), tree.stable_digest("t"));
-        let (a, b) = (serde_json::json!({"a":1,"b":2}), serde_json::json!({"b":2,"a":1}));
+        let (a, b) = (
+            serde_json::json!({"a":1,"b":2}),
+            serde_json::json!({"b":2,"a":1}),
+        );
         assert_eq!(a.stable_digest("t"), b.stable_digest("t"));
     }
 }

@@ -29,8 +29,11 @@ impl Tree {
     /// Sorts the entries and takes their digest. Paths must be distinct.
     pub fn new(mut entries: Vec<TreeEntry>) -> Self {
         entries.sort_by(|a, b| a.path.as_bytes().cmp(b.path.as_bytes()));
-        let digest =
-            tree_digest(entries.iter().map(|e| (e.path.as_str(), e.executable, e.size, e.digest)));
+        let digest = tree_digest(
+            entries
+                .iter()
+                .map(|e| (e.path.as_str(), e.executable, e.size, e.digest)),
+        );
         Self { entries, digest }
     }
 
@@ -46,7 +49,9 @@ impl Tree {
 
     /// The entry at `path`.
     pub fn get(&self, path: &str) -> Option<&TreeEntry> {
-        let found = self.entries.binary_search_by(|e| e.path.as_bytes().cmp(path.as_bytes()));
+        let found = self
+            .entries
+            .binary_search_by(|e| e.path.as_bytes().cmp(path.as_bytes()));
         found.ok().map(|at| &self.entries[at])
     }
 }
@@ -72,7 +77,12 @@ mod tests {
 
     fn entry(path: &str, executable: bool, text: &str) -> TreeEntry {
         let digest = Digest::of(text.as_bytes());
-        TreeEntry { path: path.into(), executable, size: text.len() as u64, digest }
+        TreeEntry {
+            path: path.into(),
+            executable,
+            size: text.len() as u64,
+            digest,
+        }
     }
 
     #[test]
@@ -80,14 +90,21 @@ mod tests {
         let tree = Tree::new(vec![entry("b", false, "2"), entry("a", true, "1")]);
         assert_eq!(tree.entries()[0].path, "a");
         insta::assert_snapshot!(tree.digest().hex());
-        assert_eq!(tree, Tree::new(vec![entry("a", true, "1"), entry("b", false, "2")]));
+        assert_eq!(
+            tree,
+            Tree::new(vec![entry("a", true, "1"), entry("b", false, "2")])
+        );
         assert_eq!(tree.get("b").map(|e| e.size), Some(1));
     }
 
     #[test]
     fn every_field_counts() {
         let base = Tree::new(vec![entry("a", false, "1")]).digest();
-        for other in [entry("b", false, "1"), entry("a", true, "1"), entry("a", false, "2")] {
+        for other in [
+            entry("b", false, "1"),
+            entry("a", true, "1"),
+            entry("a", false, "2"),
+        ] {
             assert_ne!(Tree::new(vec![other]).digest(), base);
         }
     }

@@ -29,7 +29,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         (node.clone(), 0..4u8).prop_map(|(node, source)| Step::Edit { node, source }),
         (node.clone(), any::<u32>()).prop_map(|(node, mask)| Step::Rewire { node, mask }),
-        (node.clone(), prop::option::of(0..3usize)).prop_map(|(node, keep)| Step::Keep { node, keep }),
+        (node.clone(), prop::option::of(0..3usize))
+            .prop_map(|(node, keep)| Step::Keep { node, keep }),
         (node, any::<bool>()).prop_map(|(node, fails)| Step::Break { node, fails }),
         (1..30u64, any::<bool>()).prop_map(|(at, sticky)| Step::FailWrite { at, sticky }),
         (any::<usize>(), 0..3u8).prop_map(|(pick, how)| Step::LoseBlob { pick, how }),
@@ -42,21 +43,41 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 fn outputs(bench: &Bench, specs: &[Spec]) -> BTreeMap<String, (NodeState, Option<String>)> {
     let reports = bench.run(specs);
     let shown = |report: &synapse_engine::NodeReport| {
-        if let Some(failure) = report.failure.as_ref().filter(|failure| failure.code != "toy") {
+        if let Some(failure) = report
+            .failure
+            .as_ref()
+            .filter(|failure| failure.code != "toy")
+        {
             return (report.state, Some(failure.to_string()));
         }
-        let done = report.outcome.as_ref().filter(|_| report.state == NodeState::Done);
-        (report.state, done.and_then(|outcome| outcome.blob_of("out")).map(|(digest, _)| digest.hex()))
+        let done = report
+            .outcome
+            .as_ref()
+            .filter(|_| report.state == NodeState::Done);
+        (
+            report.state,
+            done.and_then(|outcome| outcome.blob_of("out"))
+                .map(|(digest, _)| digest.hex()),
+        )
     };
-    reports.iter().map(|(name, report)| (name.clone(), shown(report))).collect()
+    reports
+        .iter()
+        .map(|(name, report)| (name.clone(), shown(report)))
+        .collect()
 }
 
 fn lose_blob(root: &Path, pick: usize, how: u8) {
-    let Ok(shards) = fs::read_dir(root.join("blobs")).map(Iterator::flatten) else { return };
-    let mut blobs: Vec<_> =
-        shards.flat_map(|shard| fs::read_dir(shard.path()).unwrap().flatten()).map(|b| b.path()).collect();
+    let Ok(shards) = fs::read_dir(root.join("blobs")).map(Iterator::flatten) else {
+        return;
+    };
+    let mut blobs: Vec<_> = shards
+        .flat_map(|shard| fs::read_dir(shard.path()).unwrap().flatten())
+        .map(|b| b.path())
+        .collect();
     blobs.sort();
-    let Some(blob) = blobs.get(pick % blobs.len().max(1)) else { return };
+    let Some(blob) = blobs.get(pick % blobs.len().max(1)) else {
+        return;
+    };
     let bytes = fs::read(blob).unwrap();
     fs::remove_file(blob).unwrap();
     match how {

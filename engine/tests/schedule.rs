@@ -17,7 +17,12 @@ fn memory() -> Bench {
 }
 
 fn chain() -> Vec<Spec> {
-    vec![spec("a", "1", &[]), spec("b", "2", &["a"]), spec("c", "3", &["b"]), spec("d", "4", &[])]
+    vec![
+        spec("a", "1", &[]),
+        spec("b", "2", &["a"]),
+        spec("c", "3", &["b"]),
+        spec("d", "4", &[]),
+    ]
 }
 
 fn why(decision: &Decision) -> String {
@@ -35,7 +40,11 @@ fn runs_once_then_never() {
     assert_eq!(why(&reports["a"].decision), "it has not run before");
     let reports = bench.run(&chain());
     assert!(bench.taken().is_empty());
-    assert!(reports.values().all(|r| r.state == NodeState::Done && r.decision == Decision::Hit));
+    assert!(
+        reports
+            .values()
+            .all(|r| r.state == NodeState::Done && r.decision == Decision::Hit)
+    );
 }
 
 #[test]
@@ -76,7 +85,10 @@ fn a_raised_rule_runs_and_is_named() {
     specs[3].version = 2;
     let reports = bench.run(&specs);
     assert_eq!(bench.taken(), ["d"]);
-    assert_eq!(why(&reports["d"].decision), "the rule changed from version 1 to 2");
+    assert_eq!(
+        why(&reports["d"].decision),
+        "the rule changed from version 1 to 2"
+    );
 }
 
 #[test]
@@ -88,7 +100,12 @@ fn a_failure_stops_only_what_depends_on_it_and_is_not_stored() {
     let states = |name: &str| reports[name].state;
     assert_eq!(
         [states("a"), states("b"), states("c"), states("d")],
-        [NodeState::Done, NodeState::Failed, NodeState::Skipped, NodeState::Done]
+        [
+            NodeState::Done,
+            NodeState::Failed,
+            NodeState::Skipped,
+            NodeState::Done
+        ]
     );
     assert_eq!(reports["b"].failure.as_ref().unwrap().message, "b fails");
     bench.taken();
@@ -104,14 +121,22 @@ fn fail_fast_starts_nothing_more() {
     let mut bench = memory();
     bench.fail_fast = true;
     bench.jobs = 1;
-    let mut specs: Vec<Spec> = (0..50).map(|n| spec(&format!("n{n:02}"), "x", &[])).collect();
+    let mut specs: Vec<Spec> = (0..50)
+        .map(|n| spec(&format!("n{n:02}"), "x", &[]))
+        .collect();
     for (n, spec) in specs.iter_mut().enumerate() {
         spec.source = n.to_string();
     }
     specs[0].fails = true;
     let reports = bench.run(&specs);
     assert!(bench.taken().len() <= 2, "one at work when the first fails");
-    assert!(reports.values().filter(|r| r.state == NodeState::Cancelled).count() >= 48);
+    assert!(
+        reports
+            .values()
+            .filter(|r| r.state == NodeState::Cancelled)
+            .count()
+            >= 48
+    );
 }
 
 #[test]
@@ -138,10 +163,16 @@ fn cancelled_before_it_starts_runs_nothing() {
 #[test]
 fn nodes_of_equal_inputs_are_one() {
     let bench = memory();
-    let specs: Vec<Spec> = (0..20).map(|n| spec(&format!("n{n}"), "same", &[])).collect();
+    let specs: Vec<Spec> = (0..20)
+        .map(|n| spec(&format!("n{n}"), "same", &[]))
+        .collect();
     let reports = bench.run(&specs);
     assert_eq!(bench.taken().len(), 1);
-    assert!(reports.values().all(|report| report.state == NodeState::Done));
+    assert!(
+        reports
+            .values()
+            .all(|report| report.state == NodeState::Done)
+    );
     assert_eq!(reports.values().filter(|report| report.shared).count(), 19);
 }
 
@@ -154,7 +185,12 @@ fn a_lost_or_damaged_blob_runs_its_producer_again() {
         let mut specs = chain();
         let reports = bench.run(&specs);
         bench.taken();
-        let (blob, _) = reports["a"].outcome.as_ref().unwrap().blob_of("out").unwrap();
+        let (blob, _) = reports["a"]
+            .outcome
+            .as_ref()
+            .unwrap()
+            .blob_of("out")
+            .unwrap();
         let hex = blob.hex();
         let path = folder.path().join("blobs").join(&hex[..2]).join(&hex);
         fs::remove_file(&path).unwrap();
@@ -169,9 +205,14 @@ fn a_lost_or_damaged_blob_runs_its_producer_again() {
         specs[1].source = "9".into();
         let reports = bench.run(&specs);
         let taken = bench.taken();
-        assert_eq!(taken.iter().filter(|name| *name == "a").count(), 1, "{damage}: {taken:?}");
+        assert_eq!(
+            taken.iter().filter(|name| *name == "a").count(),
+            1,
+            "{damage}: {taken:?}"
+        );
         assert_eq!(reports["c"].state, NodeState::Done, "{damage}");
-        let quarantined = fs::read_dir(folder.path().join("quarantine")).is_ok_and(|mut d| d.next().is_some());
+        let quarantined =
+            fs::read_dir(folder.path().join("quarantine")).is_ok_and(|mut d| d.next().is_some());
         assert_eq!(quarantined, damage != "delete", "{damage}");
     }
 }
@@ -227,7 +268,13 @@ fn absent_files_of_a_hit_are_restored() {
     bench.world.absent.lock().unwrap().push("d".into());
     let reports = bench.run(&chain());
     assert_eq!(reports["d"].decision, Decision::Restore);
-    assert_eq!(bench.world.restores.load(std::sync::atomic::Ordering::SeqCst), 1);
+    assert_eq!(
+        bench
+            .world
+            .restores
+            .load(std::sync::atomic::Ordering::SeqCst),
+        1
+    );
     assert!(bench.taken().is_empty());
 }
 
@@ -249,7 +296,10 @@ fn a_forgotten_result_says_so() {
     let reports = bench.run(&chain());
     store.forget(&reports["d"].key.unwrap());
     let reports = bench.run(&chain());
-    assert_eq!(why(&reports["d"].decision), "its result is no longer in the store");
+    assert_eq!(
+        why(&reports["d"].decision),
+        "its result is no longer in the store"
+    );
 }
 
 #[test]
@@ -270,7 +320,10 @@ fn a_cycle_is_printed_whole() {
         builder.depends(ids[node], ids[on]);
     }
     let message = builder.build().err().unwrap().to_string();
-    assert!(message.starts_with("these depend on each other in a circle: "), "{message}");
+    assert!(
+        message.starts_with("these depend on each other in a circle: "),
+        "{message}"
+    );
     assert_eq!(message.matches("toy of").count(), 4, "{message}");
     assert!(!message.contains("of d"), "{message}");
 }

@@ -20,7 +20,11 @@ use synapse_engine::{
 use toy::{Bench, spec};
 
 fn subject() -> Subject {
-    Subject { scope: "s".into(), stage: "t".into(), name: "n".into() }
+    Subject {
+        scope: "s".into(),
+        stage: "t".into(),
+        name: "n".into(),
+    }
 }
 
 fn put(store: &SqliteStore, text: &str, at: i64) -> Key {
@@ -64,13 +68,24 @@ fn blobs_are_durable_before_the_row_that_names_them() {
     let steps = steps.lock().unwrap().clone();
     assert_eq!(
         steps,
-        ["blob.create", "blob.chmod", "blob.rename", "blob.sync", "row.begin", "row.commit"]
+        [
+            "blob.create",
+            "blob.chmod",
+            "blob.rename",
+            "blob.sync",
+            "row.begin",
+            "row.commit"
+        ]
     );
 }
 
 #[test]
 fn every_step_may_fail_and_the_next_run_mends_it() {
-    let specs = [spec("a", "1", &[]), spec("b", "2", &["a"]), spec("c", "3", &["b"])];
+    let specs = [
+        spec("a", "1", &[]),
+        spec("b", "2", &["a"]),
+        spec("c", "3", &["b"]),
+    ];
     for at in 1.. {
         let folder = tempfile::tempdir().unwrap();
         let count = Arc::new(AtomicU64::new(0));
@@ -87,11 +102,19 @@ fn every_step_may_fail_and_the_next_run_mends_it() {
         let store = Arc::new(SqliteStore::open(folder.path(), None).unwrap());
         let bench = Bench::new(Arc::<SqliteStore>::clone(&store));
         let reports = bench.run(&specs);
-        assert!(reports.values().all(|report| report.state == NodeState::Done), "step {at}");
+        assert!(
+            reports
+                .values()
+                .all(|report| report.state == NodeState::Done),
+            "step {at}"
+        );
         bench.taken();
         bench.run(&specs);
         assert!(bench.taken().is_empty(), "step {at}");
-        assert!(store.check(false, &Cancel::default()).unwrap().is_clean(), "step {at}");
+        assert!(
+            store.check(false, &Cancel::default()).unwrap().is_clean(),
+            "step {at}"
+        );
         if count.load(Ordering::SeqCst) < at {
             assert!(at > 15, "the sweep went through the run");
             return;
@@ -103,15 +126,31 @@ fn every_step_may_fail_and_the_next_run_mends_it() {
 fn collection_goes_by_age_then_by_size_and_blobs_follow() {
     let folder = tempfile::tempdir().unwrap();
     let store = SqliteStore::open(folder.path(), None).unwrap();
-    let keys: Vec<Key> = (0..4).map(|n| put(&store, &format!("{n}").repeat(100), n * 1000)).collect();
+    let keys: Vec<Key> = (0..4)
+        .map(|n| put(&store, &format!("{n}").repeat(100), n * 1000))
+        .collect();
     let shared = put(&store, "shared", 3000);
-    let keep_all = Limits { bytes: u64::MAX, age: 2500, margin: 3600 };
+    let keep_all = Limits {
+        bytes: u64::MAX,
+        age: 2500,
+        margin: 3600,
+    };
     let report = store.gc(keep_all, 3500).unwrap();
     assert_eq!((report.results, report.blobs), (1, 1));
-    let by_size = Limits { bytes: 250, age: i64::MAX, margin: 3600 };
+    let by_size = Limits {
+        bytes: 250,
+        age: i64::MAX,
+        margin: 3600,
+    };
     let report = store.gc(by_size, 3500).unwrap();
-    assert_eq!((report.results, report.bytes), (1, 100), "the least recently used goes first");
-    let rows = store.rows(&[keys[0], keys[1], keys[2], keys[3], shared]).unwrap();
+    assert_eq!(
+        (report.results, report.bytes),
+        (1, 100),
+        "the least recently used goes first"
+    );
+    let rows = store
+        .rows(&[keys[0], keys[1], keys[2], keys[3], shared])
+        .unwrap();
     let left: Vec<bool> = rows.iter().map(Option::is_some).collect();
     assert_eq!(left, [false, false, true, true, true]);
     assert!(!blob_path(folder.path(), &"0".repeat(100)).exists());
@@ -121,9 +160,19 @@ fn collection_goes_by_age_then_by_size_and_blobs_follow() {
     let mut file = store.writer().unwrap();
     file.write_all(b"left").unwrap();
     store.place(file, &Digest::of(b"left"), 4).unwrap();
-    let none = Limits { bytes: u64::MAX, age: i64::MAX, margin: 3600 };
+    let none = Limits {
+        bytes: u64::MAX,
+        age: i64::MAX,
+        margin: 3600,
+    };
     assert_eq!(store.gc(none, 3500).unwrap().orphans, 0);
-    assert_eq!(store.gc(Limits { margin: 0, ..none }, 3500).unwrap().orphans, 1);
+    assert_eq!(
+        store
+            .gc(Limits { margin: 0, ..none }, 3500)
+            .unwrap()
+            .orphans,
+        1
+    );
 }
 
 #[test]
@@ -132,9 +181,16 @@ fn collection_waits_for_nobody_and_hurts_nobody() {
     let one = SqliteStore::open(folder.path(), None).unwrap();
     let two = SqliteStore::open(folder.path(), None).unwrap();
     put(&one, "x", 1);
-    let all = Limits { bytes: 0, age: 0, margin: 0 };
+    let all = Limits {
+        bytes: 0,
+        age: 0,
+        margin: 0,
+    };
     assert!(matches!(two.gc(all, 100), Err(StoreError::Busy(_))));
-    assert!(matches!(SqliteStore::open(folder.path(), None).unwrap().clear(), Err(StoreError::Busy(_))));
+    assert!(matches!(
+        SqliteStore::open(folder.path(), None).unwrap().clear(),
+        Err(StoreError::Busy(_))
+    ));
     drop(one);
     assert_eq!(two.gc(all, 100).unwrap().blobs, 1);
     two.clear().unwrap();
@@ -155,14 +211,31 @@ fn check_finds_every_damage_and_repair_makes_it_a_miss() {
     fs::write(blob_path(folder.path(), "cut"), "cu").unwrap();
     let cancel = Cancel::default();
     let report = store.check(false, &cancel).unwrap();
-    let mut found: Vec<&str> = report.damage.iter().map(|damage| damage.what.as_str()).collect();
+    let mut found: Vec<&str> = report
+        .damage
+        .iter()
+        .map(|damage| damage.what.as_str())
+        .collect();
     found.sort_unstable();
-    assert_eq!(found, ["2 bytes long instead of 3", "its bytes changed", "missing"]);
+    assert_eq!(
+        found,
+        ["2 bytes long instead of 3", "its bytes changed", "missing"]
+    );
     assert_eq!(store.check(true, &cancel).unwrap().damage.len(), 3);
     assert!(store.check(false, &cancel).unwrap().is_clean());
-    let left: Vec<bool> = store.rows(&keys).unwrap().iter().map(Option::is_some).collect();
+    let left: Vec<bool> = store
+        .rows(&keys)
+        .unwrap()
+        .iter()
+        .map(Option::is_some)
+        .collect();
     assert_eq!(left, [true, false, false, false]);
-    assert_eq!(fs::read_dir(folder.path().join("quarantine")).unwrap().count(), 2);
+    assert_eq!(
+        fs::read_dir(folder.path().join("quarantine"))
+            .unwrap()
+            .count(),
+        2
+    );
 }
 
 #[test]
@@ -172,7 +245,11 @@ fn a_damaged_database_is_moved_aside() {
     for suffix in ["-wal", "-shm"] {
         let _ = fs::remove_file(folder.path().join(format!("store.db{suffix}")));
     }
-    fs::write(folder.path().join("store.db"), "this is no database at all, but long enough".repeat(100)).unwrap();
+    fs::write(
+        folder.path().join("store.db"),
+        "this is no database at all, but long enough".repeat(100),
+    )
+    .unwrap();
     let store = SqliteStore::open(folder.path(), None).unwrap();
     assert_eq!(store.stats().unwrap().results, 0);
     assert!(folder.path().join("store.db.damaged").exists());
@@ -186,7 +263,10 @@ fn a_store_of_a_later_release_is_refused_and_left_alone() {
     let connection = rusqlite::Connection::open(folder.path().join("store.db")).unwrap();
     connection.pragma_update(None, "user_version", 99).unwrap();
     drop(connection);
-    let message = SqliteStore::open(folder.path(), None).err().unwrap().to_string();
+    let message = SqliteStore::open(folder.path(), None)
+        .err()
+        .unwrap()
+        .to_string();
     assert!(message.contains("later release"), "{message}");
 }
 
@@ -195,7 +275,13 @@ fn many_open_a_new_store_at_once() {
     let folder = tempfile::tempdir().unwrap();
     std::thread::scope(|scope| {
         for _ in 0..16 {
-            scope.spawn(|| put(&SqliteStore::open(&folder.path().join("new"), None).unwrap(), "x", 1));
+            scope.spawn(|| {
+                put(
+                    &SqliteStore::open(&folder.path().join("new"), None).unwrap(),
+                    "x",
+                    1,
+                )
+            });
         }
     });
 }
@@ -203,11 +289,17 @@ fn many_open_a_new_store_at_once() {
 #[test]
 fn one_holds_a_lock_and_the_other_is_told_who() {
     let folder = tempfile::tempdir().unwrap();
-    let (one, two) =
-        (SqliteStore::open(folder.path(), None).unwrap(), SqliteStore::open(folder.path(), None).unwrap());
+    let (one, two) = (
+        SqliteStore::open(folder.path(), None).unwrap(),
+        SqliteStore::open(folder.path(), None).unwrap(),
+    );
     let key = Key(Digest::of(b"x"));
-    let Lock::Held(guard) = one.try_lock(&key).unwrap() else { panic!("free") };
-    let Lock::Busy(pid) = two.try_lock(&key).unwrap() else { panic!("held") };
+    let Lock::Held(guard) = one.try_lock(&key).unwrap() else {
+        panic!("free")
+    };
+    let Lock::Busy(pid) = two.try_lock(&key).unwrap() else {
+        panic!("held")
+    };
     assert_eq!(pid, Some(std::process::id()));
     drop(guard);
     assert!(matches!(two.try_lock(&key).unwrap(), Lock::Held(_)));
@@ -216,14 +308,20 @@ fn one_holds_a_lock_and_the_other_is_told_who() {
 #[test]
 fn two_runs_at_once_share_the_work() {
     let folder = tempfile::tempdir().unwrap();
-    let specs: Vec<_> = (0..40).map(|n| spec(&format!("n{n}"), &n.to_string(), &[])).collect();
+    let specs: Vec<_> = (0..40)
+        .map(|n| spec(&format!("n{n}"), &n.to_string(), &[]))
+        .collect();
     let total = AtomicU64::new(0);
     std::thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {
                 let bench = Bench::new(Arc::new(SqliteStore::open(folder.path(), None).unwrap()));
                 let reports = bench.run(&specs);
-                assert!(reports.values().all(|report| report.state == NodeState::Done));
+                assert!(
+                    reports
+                        .values()
+                        .all(|report| report.state == NodeState::Done)
+                );
                 total.fetch_add(bench.taken().len() as u64, Ordering::SeqCst);
             });
         }

@@ -22,10 +22,17 @@ pub struct Bump {
 }
 
 /// The version after `current` by `level` that no formal release of the variant has taken.
-pub fn next(current: Version, level: Level, variant: Option<&str>, releases: &[Release]) -> Option<Version> {
+pub fn next(
+    current: Version,
+    level: Level,
+    variant: Option<&str>,
+    releases: &[Release],
+) -> Option<Version> {
     let own = releases.iter().filter(|release| !release.slot.debug);
     let own = own.filter(|release| release.slot.variant.as_deref() == variant);
-    let taken: Vec<Version> = own.filter_map(|release| release.slot.version.parse().ok()).collect();
+    let taken: Vec<Version> = own
+        .filter_map(|release| release.slot.version.parse().ok())
+        .collect();
     let mut next = current.bump(level)?;
     while taken.contains(&next) {
         next = next.bump(level)?;
@@ -37,8 +44,12 @@ pub fn next(current: Version, level: Level, variant: Option<&str>, releases: &[R
 pub fn plan(plugin: &Plugin, level: Level, releases: &[Release]) -> Result<Bump, Failure> {
     let broken = |_| Failure::bug("a loaded plugin has no version");
     let old: Version = plugin.head.version.parse().map_err(broken)?;
-    let new = next(old, level, plugin.head.variant.as_deref(), releases)
-        .ok_or_else(|| Failure::user("version-overflow", format!("{old} cannot be raised further")))?;
+    let new = next(old, level, plugin.head.variant.as_deref(), releases).ok_or_else(|| {
+        Failure::user(
+            "version-overflow",
+            format!("{old} cannot be raised further"),
+        )
+    })?;
     Ok(Bump { old, new })
 }
 
@@ -50,19 +61,28 @@ pub fn apply(plugin: &Plugin, bump: &Bump) -> Result<(), Failure> {
     let bytes = fs::read(&path).map_err(|error| cannot(&path, "read", &error))?;
     let parsed = config::parse(&bytes, &shown);
     let config = parsed.config.ok_or_else(|| {
-        Failure::user("edited-while-reading", "the configuration was edited meanwhile").at(shown.clone())
+        Failure::user(
+            "edited-while-reading",
+            "the configuration was edited meanwhile",
+        )
+        .at(shown.clone())
     })?;
     if config.version != bump.old {
         let what = "the version was edited meanwhile";
-        return Err(Failure::user("edited-while-reading", what).at(shown).hint("run it again"));
+        return Err(Failure::user("edited-while-reading", what)
+            .at(shown)
+            .hint("run it again"));
     }
     let edited = config::set_version(&bytes, &config, &bump.new)
         .map_err(|error| Failure::user("bump", error.to_string()).at(shown))?;
     let pyproject = plugin.source.folder().join("pyproject.toml");
     // Both are worked out before either is written.
     let project = match fs::read_to_string(&pyproject) {
-        Ok(text) => config::set_pyproject_version(&text, &bump.old, &bump.new)
-            .map_err(|error| Failure::user("bump", error.to_string()).at(pyproject.display().to_string()))?,
+        Ok(text) => {
+            config::set_pyproject_version(&text, &bump.old, &bump.new).map_err(|error| {
+                Failure::user("bump", error.to_string()).at(pyproject.display().to_string())
+            })?
+        }
         Err(_) => None,
     };
     if let Some(text) = project {
@@ -82,7 +102,9 @@ fn replace(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
         let real = fs::canonicalize(path)?;
         let meta = fs::metadata(&real)?;
         let folder = real.parent().unwrap_or(&real);
-        let mut file = tempfile::Builder::new().prefix(".synapse-bump-").tempfile_in(folder)?;
+        let mut file = tempfile::Builder::new()
+            .prefix(".synapse-bump-")
+            .tempfile_in(folder)?;
         file.write_all(bytes)?;
         file.as_file().set_permissions(meta.permissions())?;
         // Only root can give a file back to its owner; others own what they edit.
@@ -126,7 +148,9 @@ mod tests {
         ];
         let next = |level, variant| {
             let current = "0.1.0".parse().unwrap();
-            next(current, level, variant, &releases).unwrap().to_string()
+            next(current, level, variant, &releases)
+                .unwrap()
+                .to_string()
         };
         assert_eq!(next(Level::Patch, None), "0.1.2");
         assert_eq!(next(Level::Minor, None), "0.2.0");

@@ -12,7 +12,10 @@ use crate::{digests, plugin::Plugin};
 /// The rule.
 ///
 /// 1: md5, sha256, blake3.
-pub const RULE: Rule = Rule { name: "checksum", version: 1 };
+pub const RULE: Rule = Rule {
+    name: "checksum",
+    version: 1,
+};
 
 /// The checksums of one plugin's archive, its only dependency.
 pub struct ChecksumNode {
@@ -32,7 +35,10 @@ impl Node for ChecksumNode {
     }
 
     fn label(&self) -> Label {
-        Label { stage: "checksum".to_owned(), subject: self.plugin.subject() }
+        Label {
+            stage: "checksum".to_owned(),
+            subject: self.plugin.subject(),
+        }
     }
 
     fn manifest(&self, inputs: Inputs<'_>, out: &mut dyn Manifest) -> Result<(), Pending> {

@@ -7,7 +7,7 @@ use std::{
     io,
     os::fd::AsFd,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use serde::{Deserialize, Serialize};
@@ -60,7 +60,11 @@ pub struct Warning {
 impl From<&config::Diagnostic> for Warning {
     fn from(diagnostic: &config::Diagnostic) -> Self {
         let (message, hint) = (diagnostic.message.clone(), diagnostic.hint.clone());
-        Self { message, place: diagnostic.location(), hint }
+        Self {
+            message,
+            place: diagnostic.location(),
+            hint,
+        }
     }
 }
 
@@ -78,7 +82,11 @@ pub struct Source {
 impl Source {
     /// The plugin's folder.
     pub fn folder(&self) -> PathBuf {
-        if self.place.is_empty() { self.workspace.clone() } else { self.workspace.join(&self.place) }
+        if self.place.is_empty() {
+            self.workspace.clone()
+        } else {
+            self.workspace.join(&self.place)
+        }
     }
 }
 
@@ -112,7 +120,10 @@ impl Plugin {
 
     /// Where an archived file lies.
     pub fn source_of(&self, path: &str) -> PathBuf {
-        self.moved.get(path).cloned().unwrap_or_else(|| self.source.folder().join(path))
+        self.moved
+            .get(path)
+            .cloned()
+            .unwrap_or_else(|| self.source.folder().join(path))
     }
 }
 
@@ -130,10 +141,34 @@ pub enum Trust {
     Nothing,
 }
 
+/// The ignore files above plugins, read once a folder: members of a workspace share them.
+#[derive(Debug, Default)]
+pub struct Above(Mutex<HashMap<(PathBuf, String), Arc<Vec<ignores::Level>>>>);
+
+impl Above {
+    fn levels(&self, source: &Source) -> io::Result<Arc<Vec<ignores::Level>>> {
+        let parent = source
+            .place
+            .rsplit_once('/')
+            .map_or("", |(parent, _)| parent);
+        // The root of a plugin without a workspace has nothing above it.
+        let parent = if source.place.is_empty() { "/" } else { parent };
+        let key = (source.workspace.clone(), parent.to_owned());
+        let known = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(levels) = known().get(&key) {
+            return Ok(Arc::clone(levels));
+        }
+        let levels = Arc::new(fileset::outer_levels(&source.workspace, &source.place)?);
+        known().insert(key, Arc::clone(&levels));
+        Ok(levels)
+    }
+}
+
 /// Loads a plugin. `now` is in nanoseconds since 1970.
 pub fn load(
     source: &Source,
     index: &Index,
+    above: &Above,
     trust: Trust,
     now: i64,
     counters: &Counters,
@@ -141,13 +176,15 @@ pub fn load(
     let folder = source.folder();
     let shown = folder.display().to_string();
     let unreadable = |error: &io::Error| {
-        let failure = Failure::user("unreadable", format!("cannot read {shown}: {error}")).at(shown.clone());
+        let failure =
+            Failure::user("unreadable", format!("cannot read {shown}: {error}")).at(shown.clone());
         failure.hint("check the path and its permissions")
     };
-    let outer = fileset::outer_levels(&source.workspace, &source.place).map_err(|e| unreadable(&e))?;
+    let outer = above.levels(source).map_err(|e| unreadable(&e))?;
     let guard = guard(source, &outer);
     let known = index.get(&source.place);
-    if let Some(section) = known.filter(|section| trust == Trust::Stat && section.guard() == guard) {
+    if let Some(section) = known.filter(|section| trust == Trust::Stat && section.guard() == guard)
+    {
         let open = File::open(&folder).map_err(|error| unreadable(&error))?;
         if section.is_unchanged(open.as_fd())
             && let Ok(head) = serde_json::from_slice::<Head>(section.note())
@@ -182,17 +219,30 @@ pub fn load(
         subtree.guard = guard;
         // An override lies outside of what the index watches.
         subtree.settled &= source.config.is_none();
-        subtree.note = serde_json::to_vec(&head).map_err(|error| Failure::bug(error.to_string()))?;
+        subtree.note =
+            serde_json::to_vec(&head).map_err(|error| Failure::bug(error.to_string()))?;
         return assemble(source, head, subtree.encode(), true);
     }
-    Err(Failure::user("edited-while-reading", "the configuration keeps changing while it is read").at(shown))
+    Err(Failure::user(
+        "edited-while-reading",
+        "the configuration keeps changing while it is read",
+    )
+    .at(shown))
 }
 
 fn guard(source: &Source, outer: &[ignores::Level]) -> Digest {
     let mut hasher = StableHasher::new("synapse.fileset.guard");
     u64::from(ignores::VERSION).stable_hash(&mut hasher);
-    outer.iter().map(ignores::Level::digest).collect::<Vec<_>>().stable_hash(&mut hasher);
-    source.config.as_ref().map(|path| path.display().to_string()).stable_hash(&mut hasher);
+    outer
+        .iter()
+        .map(ignores::Level::digest)
+        .collect::<Vec<_>>()
+        .stable_hash(&mut hasher);
+    source
+        .config
+        .as_ref()
+        .map(|path| path.display().to_string())
+        .stable_hash(&mut hasher);
     hasher.finish()
 }
 
@@ -215,14 +265,20 @@ fn read_config(source: &Source, folder: &Path) -> Result<(String, Vec<u8>), Fail
             }
         }
     }
-    let what = format!("Config file not found: there is no config.yaml in {}", folder.display());
+    let what = format!(
+        "Config file not found: there is no config.yaml in {}",
+        folder.display()
+    );
     let hint = "go to a plugin's folder, name one with --path, or a configuration with --config";
-    Err(Failure::user("config-not-found", what).at(folder.display().to_string()).hint(hint))
+    Err(Failure::user("config-not-found", what)
+        .at(folder.display().to_string())
+        .hint(hint))
 }
 
 /// The failure of a diagnostic.
 pub fn diagnostic_failure(diagnostic: &config::Diagnostic) -> Failure {
-    let failure = Failure::user(diagnostic.code, diagnostic.message.clone()).at(diagnostic.location());
+    let failure =
+        Failure::user(diagnostic.code, diagnostic.message.clone()).at(diagnostic.location());
     match &diagnostic.hint {
         Some(hint) => failure.hint(hint.clone()),
         None => failure,
@@ -231,7 +287,9 @@ pub fn diagnostic_failure(diagnostic: &config::Diagnostic) -> Failure {
 
 /// All errors among diagnostics as one failure.
 pub fn diagnostics_failure(diagnostics: &[config::Diagnostic]) -> Option<Failure> {
-    let errors = diagnostics.iter().filter(|diagnostic| diagnostic.severity == Severity::Error);
+    let errors = diagnostics
+        .iter()
+        .filter(|diagnostic| diagnostic.severity == Severity::Error);
     let mut failures = errors.map(diagnostic_failure);
     let mut first = failures.next()?;
     first.more = failures.collect();
@@ -243,7 +301,9 @@ fn parse_head(folder: &Path, name: &str, bytes: &[u8]) -> Result<Head, Failure> 
     let parsed = config::parse(bytes, &shown);
     let Some(config) = parsed.config else {
         let failure = diagnostics_failure(&parsed.diagnostics);
-        return Err(failure.unwrap_or_else(|| Failure::bug("a configuration without errors was refused")));
+        return Err(
+            failure.unwrap_or_else(|| Failure::bug("a configuration without errors was refused"))
+        );
     };
     let scanner = Scanner::new(&config.allow_secrets)
         .map_err(|error| Failure::user("allow-secrets", error.to_string()).at(shown.clone()))?;
@@ -268,7 +328,9 @@ fn parse_head(folder: &Path, name: &str, bytes: &[u8]) -> Result<Head, Failure> 
 }
 
 fn wheels_dir(bytes: &[u8], name: &str) -> String {
-    config::parse(bytes, name).config.map_or_else(|| "wheels".to_owned(), |config| config.wheels_dir)
+    config::parse(bytes, name)
+        .config
+        .map_or_else(|| "wheels".to_owned(), |config| config.wheels_dir)
 }
 
 fn assemble(source: &Source, head: Head, section: Section, fresh: bool) -> Result<Plugin, Failure> {
@@ -285,17 +347,35 @@ fn assemble(source: &Source, head: Head, section: Section, fresh: bool) -> Resul
         moved.insert(CONFIG_NAMES[0].to_owned(), path);
         Arc::new(Tree::new(entries))
     };
-    Ok(Plugin { source: source.clone(), head, files, moved, section, fresh })
+    Ok(Plugin {
+        source: source.clone(),
+        head,
+        files,
+        moved,
+        section,
+        fresh,
+    })
 }
 
 fn config_entry(section: &Section, name: &str, path: &Path) -> Result<TreeEntry, Failure> {
     let config = CONFIG_NAMES[0].to_owned();
     if let Some(entry) = section.load().into_iter().find(|entry| entry.path == name) {
-        return Ok(TreeEntry { path: config, ..entry });
+        return Ok(TreeEntry {
+            path: config,
+            ..entry
+        });
     }
     let bytes = fs::read(path).map_err(|error| {
-        Failure::user("unreadable", format!("cannot read {}: {error}", path.display()))
+        Failure::user(
+            "unreadable",
+            format!("cannot read {}: {error}", path.display()),
+        )
     })?;
     let (size, digest) = (bytes.len() as u64, Digest::of(&bytes));
-    Ok(TreeEntry { path: config, executable: false, size, digest })
+    Ok(TreeEntry {
+        path: config,
+        executable: false,
+        size,
+        digest,
+    })
 }

@@ -20,7 +20,7 @@ use crate::{
     checksum::ChecksumNode,
     counters::Counters,
     fileset::ignores,
-    plugin::{self, Plugin, Source, Trust},
+    plugin::{self, Above, Plugin, Source, Trust},
     secrets::Scanner,
     target::Target,
     upload::{UploadNode, VERSION_TAKEN},
@@ -29,10 +29,12 @@ use crate::{
 
 /// The flat index of one workspace while a command runs.
 pub struct Workspace {
-    /// Where the index lies; none where there is no place for it.
-    pub path: Option<PathBuf>,
+    /// Where the index lies.
+    pub path: PathBuf,
     /// What it held at the start.
     pub index: Index,
+    /// What was seen anew before any plugin was loaded.
+    pub seen: Vec<(String, Section)>,
 }
 
 /// What a flat index depends on besides the files.
@@ -46,19 +48,26 @@ pub fn fingerprint() -> Digest {
 
 impl Workspace {
     /// Loads the index of the workspace at `root` from `folder`.
-    pub fn open(folder: Option<&Path>, root: &Path) -> Self {
+    pub fn open(folder: &Path, root: &Path) -> Self {
         let name = Digest::of(root.as_os_str().as_encoded_bytes()).hex();
-        let path = folder.map(|folder| folder.join(&name[..32]));
-        let index = path.as_ref().map(|path| Index::load(path, &fingerprint())).unwrap_or_default();
-        Self { path, index }
+        let path = folder.join(&name[..32]);
+        let index = Index::load(&path, &fingerprint());
+        Self {
+            path,
+            index,
+            seen: Vec::new(),
+        }
     }
 
     /// Writes the index with what was seen anew. Failing to is no failure: it only saves work.
     pub fn save(&self, seen: &[(String, Section)]) {
-        let Some(path) = self.path.as_ref().filter(|_| !seen.is_empty()) else { return };
+        if seen.is_empty() && self.seen.is_empty() {
+            return;
+        }
         let mut sections: BTreeMap<&str, &Section> = self.index.sections().collect();
-        sections.extend(seen.iter().map(|(root, section)| (root.as_str(), section)));
-        let _ = Index::save(path, &fingerprint(), sections.into_iter());
+        let seen = self.seen.iter().chain(seen);
+        sections.extend(seen.map(|(root, section)| (root.as_str(), section)));
+        let _ = Index::save(&self.path, &fingerprint(), sections.into_iter());
     }
 }
 
@@ -123,7 +132,12 @@ pub struct PluginReport {
 impl PluginReport {
     /// The outcome of a stage, when it is known.
     pub fn outcome(&self, stage: &str) -> Option<&Outcome> {
-        self.stages.iter().find(|own| own.stage == stage)?.report.outcome.as_deref()
+        self.stages
+            .iter()
+            .find(|own| own.stage == stage)?
+            .report
+            .outcome
+            .as_deref()
     }
 }
 
@@ -157,7 +171,9 @@ impl Publish<'_> {
         let mut seen = HashMap::new();
         let mut plugins = Vec::new();
         for (at, loaded) in self.load(sources, Trust::Stat).into_iter().enumerate() {
-            self.take(&mut reports[at], loaded, &mut seen).into_iter().for_each(|p| plugins.push((at, p)));
+            self.take(&mut reports[at], loaded, &mut seen)
+                .into_iter()
+                .for_each(|p| plugins.push((at, p)));
         }
         refuse_twins(&mut reports, &mut plugins);
         let mut again = self.round(&mut reports, &plugins, true)?;
@@ -170,7 +186,9 @@ impl Publish<'_> {
             for (at, loaded) in again.iter().zip(self.load(&sources, Trust::Nothing)) {
                 let report = &mut reports[*at];
                 report.failure = None;
-                self.take(report, loaded, &mut seen).into_iter().for_each(|p| plugins.push((*at, p)));
+                self.take(report, loaded, &mut seen)
+                    .into_iter()
+                    .for_each(|p| plugins.push((*at, p)));
             }
             again = self.round(&mut reports, &plugins, rounds < 2)?;
         }
@@ -181,7 +199,17 @@ impl Publish<'_> {
 
     fn load(&self, sources: &[Source], trust: Trust) -> Vec<Result<Plugin, Failure>> {
         let now = (self.now)();
-        let load = |source: &Source| plugin::load(source, &self.workspace.index, trust, now, &self.counters);
+        let above = Above::default();
+        let load = |source: &Source| {
+            plugin::load(
+                source,
+                &self.workspace.index,
+                &above,
+                trust,
+                now,
+                &self.counters,
+            )
+        };
         if sources.len() == 1 {
             return sources.iter().map(load).collect();
         }
@@ -238,7 +266,10 @@ impl Publish<'_> {
         }
         let report = synapse_engine::run(&graph, &plan, self.session);
         for own in nodes {
-            let stages = own.stages.iter().map(|(stage, id)| (*stage, report.get(*id).clone()));
+            let stages = own
+                .stages
+                .iter()
+                .map(|(stage, id)| (*stage, report.get(*id).clone()));
             let edited = finished(stages, &mut reports[own.at]);
             if edited && more && !again.contains(&own.at) {
                 again.push(own.at);
@@ -256,7 +287,11 @@ impl Publish<'_> {
         let mut nodes = Vec::with_capacity(plugins.len());
         let mut scanners: HashMap<Vec<String>, Arc<Scanner>> = HashMap::new();
         for (at, plugin) in plugins {
-            let allowed = [plugin.head.allow_secrets.as_slice(), &self.options.allow_secrets].concat();
+            let allowed = [
+                plugin.head.allow_secrets.as_slice(),
+                &self.options.allow_secrets,
+            ]
+            .concat();
             let scanner = match scanners.get(&allowed) {
                 Some(scanner) => Arc::clone(scanner),
                 None => match Scanner::new(&allowed) {
@@ -275,22 +310,34 @@ impl Publish<'_> {
             let mut stages = vec![("archive", archive), ("checksum", checksum)];
             if let Some(target) = &self.target {
                 let (plugin, target) = (Arc::clone(plugin), Arc::clone(target));
-                let upload = UploadNode::new(plugin, target, self.options.debug, self.session.clock);
+                let upload =
+                    UploadNode::new(plugin, target, self.options.debug, self.session.clock);
                 let upload = builder.node(Arc::new(upload));
                 builder.depends(upload, archive);
                 builder.depends(upload, checksum);
                 stages.push(("upload", upload));
             }
-            nodes.push(Nodes { at: *at, plugin: Arc::clone(plugin), stages });
+            nodes.push(Nodes {
+                at: *at,
+                plugin: Arc::clone(plugin),
+                stages,
+            });
         }
-        let graph = builder.build().map_err(|cycle| Failure::bug(cycle.to_string()))?;
+        let graph = builder
+            .build()
+            .map_err(|cycle| Failure::bug(cycle.to_string()))?;
         Ok((Arc::new(graph), nodes))
     }
 
     /// Raises the version of a plugin that was refused because its version is taken.
     fn raise(&self, plan: &Plan, own: &Nodes, report: &mut PluginReport) -> bool {
-        let (Some(level), Some(target)) = (self.options.bump, &self.target) else { return false };
-        let refusal = own.stages.iter().find_map(|(_, id)| plan.get(*id).failure.as_ref());
+        let (Some(level), Some(target)) = (self.options.bump, &self.target) else {
+            return false;
+        };
+        let refusal = own
+            .stages
+            .iter()
+            .find_map(|(_, id)| plan.get(*id).failure.as_ref());
         if refusal.is_none_or(|failure| failure.code != VERSION_TAKEN) {
             return false;
         }
@@ -333,13 +380,23 @@ fn refuse_twins(reports: &mut [PluginReport], plugins: &mut Vec<(usize, Arc<Plug
         by_subject.entry(plugin.subject()).or_default().push(*at);
     }
     for (subject, twins) in by_subject.into_iter().filter(|(_, all)| all.len() > 1) {
-        let places: Vec<&str> = twins.iter().map(|at| reports[*at].source.place.as_str()).collect();
-        let what = format!("{subject} is the code of {} plugins: {}", twins.len(), places.join(", "));
+        let places: Vec<&str> = twins
+            .iter()
+            .map(|at| reports[*at].source.place.as_str())
+            .collect();
+        let what = format!(
+            "{subject} is the code of {} plugins: {}",
+            twins.len(),
+            places.join(", ")
+        );
         let hint = "give each its own code, or name one of them with --path";
         for at in &twins {
             let place = reports[*at].source.folder().display().to_string();
-            reports[*at].failure =
-                Some(Failure::user("duplicate-code", what.clone()).at(place).hint(hint));
+            reports[*at].failure = Some(
+                Failure::user("duplicate-code", what.clone())
+                    .at(place)
+                    .hint(hint),
+            );
             reports[*at].status = Status::Refused;
         }
         plugins.retain(|(at, _)| !twins.contains(at));
@@ -353,7 +410,11 @@ fn planned(plan: &Plan, own: &Nodes, report: &mut PluginReport) {
         let planned = plan.get(*id);
         failure = failure.or_else(|| planned.failure.clone());
         if planned.needed || planned.decision.is_known() {
-            let state = if planned.decision.is_known() { NodeState::Done } else { NodeState::Waiting };
+            let state = if planned.decision.is_known() {
+                NodeState::Done
+            } else {
+                NodeState::Waiting
+            };
             report.stages.push(Stage {
                 stage,
                 report: NodeReport {
@@ -368,7 +429,10 @@ fn planned(plan: &Plan, own: &Nodes, report: &mut PluginReport) {
             });
         }
     }
-    let done = own.stages.last().is_some_and(|(_, id)| plan.get(*id).decision.is_known());
+    let done = own
+        .stages
+        .last()
+        .is_some_and(|(_, id)| plan.get(*id).decision.is_known());
     if report.failure.is_some() {
         return;
     }
@@ -382,7 +446,10 @@ fn planned(plan: &Plan, own: &Nodes, report: &mut PluginReport) {
 }
 
 /// Takes what became of a plugin's nodes; true when it was edited meanwhile.
-fn finished(stages: impl Iterator<Item = (&'static str, NodeReport)>, report: &mut PluginReport) -> bool {
+fn finished(
+    stages: impl Iterator<Item = (&'static str, NodeReport)>,
+    report: &mut PluginReport,
+) -> bool {
     if report.failure.is_some() {
         return false;
     }
@@ -390,12 +457,20 @@ fn finished(stages: impl Iterator<Item = (&'static str, NodeReport)>, report: &m
         .filter(|(_, node)| node.state != NodeState::Idle)
         .map(|(stage, report)| Stage { stage, report })
         .collect();
-    let failed = report.stages.iter().find_map(|stage| stage.report.failure.clone());
+    let failed = report
+        .stages
+        .iter()
+        .find_map(|stage| stage.report.failure.clone());
     let last = report.stages.last().map(|stage| &stage.report);
     report.status = match (last.map(|node| node.state), &failed) {
         (Some(NodeState::Done), _) => {
-            let ran = last.is_some_and(|node| matches!(node.decision, Decision::Run(_)) && !node.shared);
-            if ran { Status::Published } else { Status::UpToDate }
+            let ran =
+                last.is_some_and(|node| matches!(node.decision, Decision::Run(_)) && !node.shared);
+            if ran {
+                Status::Published
+            } else {
+                Status::UpToDate
+            }
         }
         (_, Some(failure)) if failure.code == "cancelled" => Status::Cancelled,
         (_, Some(failure)) if is_refusal(&failure.code) => Status::Refused,
@@ -404,9 +479,15 @@ fn finished(stages: impl Iterator<Item = (&'static str, NodeReport)>, report: &m
         _ => Status::Cancelled,
     };
     report.failure = failed;
-    report.failure.as_ref().is_some_and(|failure| failure.code == EDITED)
+    report
+        .failure
+        .as_ref()
+        .is_some_and(|failure| failure.code == EDITED)
 }
 
 fn is_refusal(code: &str) -> bool {
-    code == VERSION_TAKEN || code == CREDENTIAL || code.starts_with("config-") || code == "release-invalid"
+    code == VERSION_TAKEN
+        || code == CREDENTIAL
+        || code.starts_with("config-")
+        || code == "release-invalid"
 }

@@ -1,6 +1,6 @@
 //! Owns the secret scan: which files and values look like credentials and must not be published.
 //!
-//! A scan is of names ([`names`]) and of text ([`content`]). Findings name file, line and rule and
+//! A scan is of names (`names`) and of text (`content`). Findings name file, line and rule and
 //! never hold any part of the secret.
 
 mod content;

@@ -38,7 +38,15 @@ impl Target {
         embedded: bool,
     ) -> Self {
         let (releases, contents) = (OnceLock::new(), Mutex::default());
-        Self { name: name.to_owned(), backend, ledger, counters, embedded, releases, contents }
+        Self {
+            name: name.to_owned(),
+            backend,
+            ledger,
+            counters,
+            embedded,
+            releases,
+            contents,
+        }
     }
 
     /// Counts a call that crosses the network.
@@ -54,7 +62,10 @@ impl Target {
             self.request();
             let mut by_code: HashMap<String, Vec<Release>> = HashMap::new();
             for release in self.backend.all()? {
-                by_code.entry(release.slot.code.clone()).or_default().push(release);
+                by_code
+                    .entry(release.slot.code.clone())
+                    .or_default()
+                    .push(release);
             }
             Ok(by_code)
         });
@@ -64,15 +75,26 @@ impl Target {
         }
     }
 
+    /// Asks for the releases ahead of need; what goes wrong shows when they are needed.
+    pub fn prefetch(&self) {
+        let _ = self.releases("");
+    }
+
     /// The release in a slot when the command first asked.
     pub fn in_slot(&self, slot: &Slot) -> Result<Option<&Release>, Failure> {
-        Ok(self.releases(&slot.code)?.iter().rev().find(|release| same_slot(&release.slot, slot)))
+        Ok(self
+            .releases(&slot.code)?
+            .iter()
+            .rev()
+            .find(|release| same_slot(&release.slot, slot)))
     }
 
     /// The release in a slot now.
     pub fn find(&self, slot: &Slot) -> Result<Option<Release>, Failure> {
         self.request();
-        self.backend.find(slot).map_err(|error| self.failure(&error))
+        self.backend
+            .find(slot)
+            .map_err(|error| self.failure(&error))
     }
 
     /// The content digest of a release.
@@ -85,7 +107,10 @@ impl Target {
             return Ok(*content);
         }
         self.request();
-        let content = self.backend.content(release).map_err(|error| self.failure(&error))?;
+        let content = self
+            .backend
+            .content(release)
+            .map_err(|error| self.failure(&error))?;
         known().insert(release.id.clone(), content);
         Ok(content)
     }
@@ -94,23 +119,30 @@ impl Target {
     pub fn failure(&self, error: &ClientError) -> Failure {
         let name = &self.name;
         match error {
-            ClientError::Exists(what) => Failure::user("version-exists", what.clone()).at(name.clone()),
+            ClientError::Exists(what) => {
+                Failure::user("version-exists", what.clone()).at(name.clone())
+            }
             ClientError::Invalid(problems) => {
-                let mut failures = problems
-                    .iter()
-                    .map(|problem| Failure::user("release-invalid", problem.clone()).at(name.clone()));
+                let mut failures = problems.iter().map(|problem| {
+                    Failure::user("release-invalid", problem.clone()).at(name.clone())
+                });
                 let first = failures.next();
-                let mut first =
-                    first.unwrap_or_else(|| Failure::user("release-invalid", "the release was found invalid"));
+                let mut first = first.unwrap_or_else(|| {
+                    Failure::user("release-invalid", "the release was found invalid")
+                });
                 first.more = failures.collect();
                 first.hint("mend this in the plugin and publish again; --debug skips this check")
             }
-            ClientError::Mismatch { .. } => Failure::environment("checksum-mismatch", error.to_string())
-                .at(name.clone())
-                .hint("nothing was published; run it again"),
-            ClientError::Unavailable(_) => Failure::environment("target-unavailable", error.to_string())
-                .at(name.clone())
-                .hint("nothing was published there; run it again when it is back"),
+            ClientError::Mismatch { .. } => {
+                Failure::environment("checksum-mismatch", error.to_string())
+                    .at(name.clone())
+                    .hint("nothing was published; run it again")
+            }
+            ClientError::Unavailable(_) => {
+                Failure::environment("target-unavailable", error.to_string())
+                    .at(name.clone())
+                    .hint("nothing was published there; run it again when it is back")
+            }
             ClientError::Ambiguous(_) => Failure::environment("target-doubt", error.to_string())
                 .at(name.clone())
                 .hint("run it again: it asks what arrived before anything is sent"),

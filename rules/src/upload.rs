@@ -8,8 +8,8 @@ use std::{
 };
 
 use synapse_engine::{
-    Cacheability, Context, Digest, DirtyReason, Failure, Input, Inputs, Label, Lane, Manifest, Node,
-    Outcome, Pending, Probe, Rule,
+    Cacheability, Context, Digest, DirtyReason, Failure, Input, Inputs, Label, Lane, Manifest,
+    Node, Outcome, Pending, Probe, Rule,
     store::{Effect, EffectState},
     store_failure,
 };
@@ -24,7 +24,10 @@ use crate::{
 /// The rule.
 ///
 /// 1: release by slot and content digest.
-pub const RULE: Rule = Rule { name: "upload", version: 1 };
+pub const RULE: Rule = Rule {
+    name: "upload",
+    version: 1,
+};
 
 /// Failure code: the version is published with other content.
 pub const VERSION_TAKEN: &str = "version-exists";
@@ -49,7 +52,12 @@ impl UploadNode {
             version: plugin.head.version.clone(),
             debug,
         };
-        Self { plugin, target, slot, clock }
+        Self {
+            plugin,
+            target,
+            slot,
+            clock,
+        }
     }
 
     fn content(&self) -> Digest {
@@ -58,7 +66,12 @@ impl UploadNode {
 
     fn what(&self) -> String {
         let debug = if self.slot.debug { " (debug)" } else { "" };
-        format!("{} {}{debug} at {}", self.plugin.subject(), self.slot.version, self.target.name)
+        format!(
+            "{} {}{debug} at {}",
+            self.plugin.subject(),
+            self.slot.version,
+            self.target.name
+        )
     }
 
     fn slot_name(&self) -> String {
@@ -99,13 +112,26 @@ impl UploadNode {
     fn validate(&self) -> Result<(), Failure> {
         let path = self.plugin.config_path();
         let shown = path.display().to_string();
-        let bytes = std::fs::read(&path)
-            .map_err(|error| Failure::user("unreadable", format!("cannot read {shown}: {error}")))?;
-        let Some(config) = config::parse(&bytes, &shown).config else { return Ok(()) };
-        let files: Vec<String> = self.plugin.files.load().into_iter().map(|entry| entry.path).collect();
+        let bytes = std::fs::read(&path).map_err(|error| {
+            Failure::user("unreadable", format!("cannot read {shown}: {error}"))
+        })?;
+        let Some(config) = config::parse(&bytes, &shown).config else {
+            return Ok(());
+        };
+        let files: Vec<String> = self
+            .plugin
+            .files
+            .load()
+            .into_iter()
+            .map(|entry| entry.path)
+            .collect();
         let sources = |path: &str| {
-            let packed = files.binary_search_by(|own| own.as_bytes().cmp(path.as_bytes())).is_ok();
-            packed.then(|| std::fs::read(self.plugin.source_of(path)).ok()).flatten()
+            let packed = files
+                .binary_search_by(|own| own.as_bytes().cmp(path.as_bytes()))
+                .is_ok();
+            packed
+                .then(|| std::fs::read(self.plugin.source_of(path)).ok())
+                .flatten()
         };
         let diagnostics = config::check_entrypoints(&config, &shown, &bytes, &files, &sources);
         plugin::diagnostics_failure(&diagnostics).map_or(Ok(()), Err)
@@ -116,7 +142,11 @@ impl UploadNode {
         if self.target.content(release)? == self.content() {
             return Ok(true);
         }
-        if self.slot.debug { Ok(false) } else { Err(self.refused()) }
+        if self.slot.debug {
+            Ok(false)
+        } else {
+            Err(self.refused())
+        }
     }
 }
 
@@ -126,7 +156,10 @@ impl Node for UploadNode {
     }
 
     fn label(&self) -> Label {
-        Label { stage: "upload".to_owned(), subject: self.plugin.subject() }
+        Label {
+            stage: "upload".to_owned(),
+            subject: self.plugin.subject(),
+        }
     }
 
     fn lane(&self) -> Lane {
@@ -136,7 +169,10 @@ impl Node for UploadNode {
     fn manifest(&self, _inputs: Inputs<'_>, out: &mut dyn Manifest) -> Result<(), Pending> {
         out.input("target", Input::Text(&self.target.backend.identity()));
         out.input("code", Input::Text(&self.slot.code));
-        out.input("variant", Input::Text(self.slot.variant.as_deref().unwrap_or_default()));
+        out.input(
+            "variant",
+            Input::Text(self.slot.variant.as_deref().unwrap_or_default()),
+        );
         out.input("version", Input::Text(&self.slot.version));
         out.input("debug", Input::Flag(self.slot.debug));
         // The content digest of the archive: known before it is made, since it is of the files.
@@ -147,13 +183,17 @@ impl Node for UploadNode {
     fn probe(&self) -> Result<Probe, Failure> {
         let what = self.what();
         match self.target.in_slot(&self.slot)? {
-            Some(release) if self.settled(release)? => Ok(Probe::Satisfied(self.receipt(release, None))),
+            Some(release) if self.settled(release)? => {
+                Ok(Probe::Satisfied(self.receipt(release, None)))
+            }
             found => {
                 if !self.slot.debug {
                     self.validate()?;
                 }
                 let reason = DirtyReason::NotAtTarget { what };
-                Ok(Probe::Run(found.is_none().then_some(reason).into_iter().collect()))
+                Ok(Probe::Run(
+                    found.is_none().then_some(reason).into_iter().collect(),
+                ))
             }
         }
     }
@@ -161,7 +201,9 @@ impl Node for UploadNode {
     fn current(&self, outcome: &Outcome) -> Result<bool, Failure> {
         let same = |release: &Release| {
             outcome.text("release") == Some(&release.id)
-                && release.content.is_none_or(|content| content == self.content())
+                && release
+                    .content
+                    .is_none_or(|content| content == self.content())
         };
         if self.target.in_slot(&self.slot)?.is_some_and(same) {
             return Ok(true);
@@ -180,7 +222,9 @@ impl Node for UploadNode {
         let now = self.clock;
         let (place, slot) = (self.target.backend.identity(), self.slot_name());
         let recorded = |result: Result<(), _>| result.map_err(|error| store_failure(&error));
-        let open = ledger.last(&place, &slot).map_err(|error| store_failure(&error))?;
+        let open = ledger
+            .last(&place, &slot)
+            .map_err(|error| store_failure(&error))?;
         let open = open.filter(|e| matches!(e.state, EffectState::Intent | EffectState::Sent));
         // Another process, or an earlier try whose answer was lost, may have made it.
         if let Some(release) = self.target.find(&self.slot)? {
@@ -200,7 +244,8 @@ impl Node for UploadNode {
         let blob = context.blob(&zip, size)?;
         let config = text(&blob.path, plugin::CONFIG_NAMES[0], zip)?.unwrap_or_default();
         let config = config::parse(config.as_bytes(), plugin::CONFIG_NAMES[0]).config;
-        let config = config.ok_or_else(|| Failure::bug("the archived configuration does not parse"))?;
+        let config =
+            config.ok_or_else(|| Failure::bug("the archived configuration does not parse"))?;
         let readme = text(&blob.path, &config.readme, zip)?;
         let requirements = text(&blob.path, "requirements.txt", zip)?;
         let sum = |name: &str| sums.text(name).unwrap_or_default();
@@ -220,7 +265,9 @@ impl Node for UploadNode {
             return Err(Failure::cancelled());
         }
         let content = self.content();
-        let effect = ledger.intend(&place, &slot, &content, now()).map_err(|e| store_failure(&e))?;
+        let effect = ledger
+            .intend(&place, &slot, &content, now())
+            .map_err(|e| store_failure(&e))?;
         recorded(ledger.advance(effect, EffectState::Sent, None, now()))?;
         self.target.request();
         let release = match self.target.backend.create(&upload) {
@@ -248,7 +295,10 @@ impl Node for UploadNode {
                 return Err(self.target.failure(&error));
             }
         };
-        self.target.counters.bytes_sent.fetch_add(size, Ordering::Relaxed);
+        self.target
+            .counters
+            .bytes_sent
+            .fetch_add(size, Ordering::Relaxed);
         recorded(ledger.advance(effect, EffectState::Confirmed, Some(&release.id), now()))?;
         Ok(self.receipt(&release, Some(sums)))
     }
@@ -265,6 +315,9 @@ fn text(archive: &std::path::Path, name: &str, blob: Digest) -> Result<Option<St
         Err(error) => return Err(damaged(error)),
     };
     let mut bytes = Vec::new();
-    entry.take(TEXT_LIMIT).read_to_end(&mut bytes).map_err(|_| Failure::missing_blob(blob))?;
+    entry
+        .take(TEXT_LIMIT)
+        .read_to_end(&mut bytes)
+        .map_err(|_| Failure::missing_blob(blob))?;
     Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
 }

@@ -27,7 +27,10 @@ pub fn run(app: &App, args: &args::Cache) -> Result<u8, Failure> {
 }
 
 fn stats(app: &App) -> Result<u8, Failure> {
-    let stats = app.store()?.stats().map_err(|error| store_failure(&error))?;
+    let stats = app
+        .store()?
+        .stats()
+        .map_err(|error| store_failure(&error))?;
     let mut printer = Printer::stdout(&app.output);
     let path = app.home.store.display().to_string();
     if app.output.json {
@@ -36,7 +39,11 @@ fn stats(app: &App) -> Result<u8, Failure> {
     }
     printer.line(format!("store      {path}"));
     printer.line(format!("results    {}", stats.results));
-    printer.line(format!("blobs      {}, {}", stats.blobs, size(stats.blob_bytes)));
+    printer.line(format!(
+        "blobs      {}, {}",
+        stats.blobs,
+        size(stats.blob_bytes)
+    ));
     printer.line(format!("streams    {} kept inside them", stats.streams));
     printer.line(format!("history    {}", count(stats.history, "run")));
     printer.line(format!("database   {}", size(stats.database_bytes)));
@@ -45,10 +52,18 @@ fn stats(app: &App) -> Result<u8, Failure> {
 
 fn gc(app: &App, max_size: &str, max_age: u32) -> Result<u8, Failure> {
     let bytes = parse_size(max_size).ok_or_else(|| {
-        Failure::usage(format!("{max_size:?} is not a size")).hint("write it like 500MB, 2GB or 1.5GiB")
+        Failure::usage(format!("{max_size:?} is not a size"))
+            .hint("write it like 500MB, 2GB or 1.5GiB")
     })?;
-    let limits = Limits { bytes, age: i64::from(max_age) * 86_400, margin: MARGIN_SECONDS };
-    let report = app.store()?.gc(limits, app::seconds()).map_err(|error| store_failure(&error))?;
+    let limits = Limits {
+        bytes,
+        age: i64::from(max_age) * 86_400,
+        margin: MARGIN_SECONDS,
+    };
+    let report = app
+        .store()?
+        .gc(limits, app::seconds())
+        .map_err(|error| store_failure(&error))?;
     let mut printer = Printer::stdout(&app.output);
     if app.output.json {
         printer.json(&json!({"schema": 1, "command": "cache gc", "ok": true, "removed": report}));
@@ -66,19 +81,28 @@ fn gc(app: &App, max_size: &str, max_age: u32) -> Result<u8, Failure> {
 
 fn check(app: &App, repair: bool) -> Result<u8, Failure> {
     let store = app.store()?;
-    let report = store.check(repair, &app.cancel).map_err(|error| store_failure(&error))?;
+    let report = store
+        .check(repair, &app.cancel)
+        .map_err(|error| store_failure(&error))?;
     if app.cancel.cancelled() {
         return Err(Failure::cancelled());
     }
     let code = u8::from(!report.is_clean() && !repair);
     let mut printer = Printer::stdout(&app.output);
     if app.output.json {
-        printer.json(&json!({"schema": 1, "command": "cache check", "ok": code == 0,
-                             "clean": report.is_clean(), "report": report}));
+        printer.json(
+            &json!({"schema": 1, "command": "cache check", "ok": code == 0,
+                             "clean": report.is_clean(), "report": report}),
+        );
         return Ok(code);
     }
     for damage in &report.damage {
-        printer.line(format!("{} blob {}: {}", paint(BAD, "damaged"), damage.blob, damage.what));
+        printer.line(format!(
+            "{} blob {}: {}",
+            paint(BAD, "damaged"),
+            damage.blob,
+            damage.what
+        ));
     }
     if let Some(what) = &report.database {
         printer.line(format!("{} database: {what}", paint(BAD, "damaged")));
@@ -93,15 +117,22 @@ fn check(app: &App, repair: bool) -> Result<u8, Failure> {
             ));
         }
     } else if repair {
-        printer.line(format!("moved to {}; they are made again when needed", app.home.store.join("quarantine").display()));
+        printer.line(format!(
+            "moved to {}; they are made again when needed",
+            app.home.store.join("quarantine").display()
+        ));
     } else {
-        printer.line(format!("{} run `synapse cache check --repair`", paint(HINT, "hint:")));
+        printer.line(format!(
+            "{} run `synapse cache check --repair`",
+            paint(HINT, "hint:")
+        ));
     }
     Ok(code)
 }
 
 fn clear(app: &App) -> Result<u8, Failure> {
-    let store = SqliteStore::open(&app.home.store, app.hook.clone()).map_err(|error| store_failure(&error))?;
+    let store = SqliteStore::open(&app.home.store, app.hook.clone())
+        .map_err(|error| store_failure(&error))?;
     store.clear().map_err(|error| store_failure(&error))?;
     let mut printer = Printer::stdout(&app.output);
     if app.output.json {
@@ -115,7 +146,9 @@ fn clear(app: &App) -> Result<u8, Failure> {
 /// `500MB`, `2GB`, `1.5GiB`, or plain bytes.
 fn parse_size(text: &str) -> Option<u64> {
     let text = text.trim();
-    let split = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let split = text
+        .find(|c: char| !c.is_ascii_digit() && c != '.')
+        .unwrap_or(text.len());
     let (number, unit) = text.split_at(split);
     let number: f64 = number.parse().ok()?;
     let factor = match unit.trim().to_ascii_lowercase().as_str() {

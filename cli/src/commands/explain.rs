@@ -20,7 +20,11 @@ const STAGES: [&str; 3] = ["archive", "checksum", "upload"];
 
 /// Runs the command; returns the exit code.
 pub fn run(app: &App, args: &args::Explain) -> Result<u8, Failure> {
-    if let Some(stage) = args.stage.as_deref().filter(|stage| !STAGES.contains(stage)) {
+    if let Some(stage) = args
+        .stage
+        .as_deref()
+        .filter(|stage| !STAGES.contains(stage))
+    {
         let what = format!("there is no stage {stage:?}");
         return Err(Failure::usage(what).hint(format!("the stages are {}", STAGES.join(", "))));
     }
@@ -32,52 +36,91 @@ pub fn run(app: &App, args: &args::Explain) -> Result<u8, Failure> {
     let selected = match select::select(app, &selection, Otherwise::All) {
         // Outside a workspace, the plugin at hand may be the one that is meant.
         Err(failure) if failure.code == "no-workspace" => {
-            let selection = Selection { path: args.path.clone(), ..Selection::default() };
+            let selection = Selection {
+                path: args.path.clone(),
+                ..Selection::default()
+            };
             select::select(app, &selection, Otherwise::All)?
         }
         other => other?,
     };
     let target = optional_target(app, args.local)?;
-    let options = Options { debug: args.debug, ..Options::default() };
+    let options = Options {
+        debug: args.debug,
+        ..Options::default()
+    };
     let reports = look(app, &selected, target.as_ref(), &options)?;
     let wanted = |report: &&PluginReport| {
         report.plugin.as_ref().is_some_and(|plugin| {
             plugin.subject() == args.subject || plugin.head.code == args.subject
         })
     };
-    if let Some(failure) = reports.iter().find(|r| r.plugin.is_none()).and_then(|r| r.failure.clone()) {
+    if let Some(failure) = reports
+        .iter()
+        .find(|r| r.plugin.is_none())
+        .and_then(|r| r.failure.clone())
+    {
         return Err(failure);
     }
     let report = reports.iter().find(wanted).ok_or_else(|| {
-        let found = reports.iter().filter_map(|report| report.plugin.as_ref()).map(|plugin| plugin.subject());
+        let found = reports
+            .iter()
+            .filter_map(|report| report.plugin.as_ref())
+            .map(|plugin| plugin.subject());
         let found = found.collect::<Vec<_>>().join(", ");
-        Failure::user("unknown-plugin", format!("there is no plugin {:?} here", args.subject))
-            .hint(format!("here is {found}"))
+        Failure::user(
+            "unknown-plugin",
+            format!("there is no plugin {:?} here", args.subject),
+        )
+        .hint(format!("here is {found}"))
     })?;
-    let stages = STAGES.iter().filter(|stage| args.stage.as_deref().is_none_or(|own| own == **stage));
+    let stages = STAGES
+        .iter()
+        .filter(|stage| args.stage.as_deref().is_none_or(|own| own == **stage));
     let mut explained = Vec::new();
     for stage in stages {
         let subject = Subject {
             scope: selected.root.display().to_string(),
             stage: (*stage).to_owned(),
-            name: report.plugin.as_ref().map(|plugin| plugin.subject()).unwrap_or_default(),
+            name: report
+                .plugin
+                .as_ref()
+                .map(|plugin| plugin.subject())
+                .unwrap_or_default(),
         };
-        let past = app.store()?.history(&subject, 5).map_err(|error| store_failure(&error))?;
+        let past = app
+            .store()?
+            .history(&subject, 5)
+            .map_err(|error| store_failure(&error))?;
         explained.push((*stage, past));
     }
     if app.output.json {
         Printer::stdout(&app.output).json(&document(report, &explained));
     } else {
-        text(&mut Printer::stdout(&app.output), report, &explained, target.is_some());
+        text(
+            &mut Printer::stdout(&app.output),
+            report,
+            &explained,
+            target.is_some(),
+        );
     }
     Ok(0)
 }
 
 fn now<'a>(report: &'a PluginReport, stage: &str) -> Option<&'a Decision> {
-    report.stages.iter().find(|own| own.stage == stage).map(|own| &own.report.decision)
+    report
+        .stages
+        .iter()
+        .find(|own| own.stage == stage)
+        .map(|own| &own.report.decision)
 }
 
-fn text(printer: &mut Printer, report: &PluginReport, explained: &[(&str, Vec<Past>)], target: bool) {
+fn text(
+    printer: &mut Printer,
+    report: &PluginReport,
+    explained: &[(&str, Vec<Past>)],
+    target: bool,
+) {
     printer.line(crate::render::publish::name(report));
     for (stage, past) in explained {
         let decision = now(report, stage);
@@ -99,12 +142,23 @@ fn text(printer: &mut Printer, report: &PluginReport, explained: &[(&str, Vec<Pa
             printer.line(format!("            refused: {failure}"));
         }
         let Some(last) = past.first() else {
-            printer.line(format!("            {}", paint(DIM, "it has not run in this workspace")));
+            printer.line(format!(
+                "            {}",
+                paint(DIM, "it has not run in this workspace")
+            ));
             continue;
         };
         let found = last.ms == 0 && last.reasons.is_empty();
-        let verb = if found { "found at the target" } else { "last ran" };
-        printer.line(format!("            {verb} {} ({})", moment(last.at), duration(last.ms)));
+        let verb = if found {
+            "found at the target"
+        } else {
+            "last ran"
+        };
+        printer.line(format!(
+            "            {verb} {} ({})",
+            moment(last.at),
+            duration(last.ms)
+        ));
         for reason in &last.reasons {
             printer.line(format!("            because {reason}"));
         }

@@ -29,8 +29,12 @@ fn look(
     options: &Options,
 ) -> Result<Vec<PluginReport>, Failure> {
     let live = Arc::new(Live::new(&app.output));
-    let session = app.session(&selected.root, Arc::<Live>::clone(&live), None, false)?;
-    let options = Options { dry_run: true, ..options.clone() };
+    let mut session = app.session(&selected.root, Arc::<Live>::clone(&live), None, false)?;
+    session.thorough = true;
+    let options = Options {
+        dry_run: true,
+        ..options.clone()
+    };
     let publish = Publish {
         options: &options,
         target: target.cloned(),
@@ -50,8 +54,15 @@ fn warnings(app: &App, selected: &Selected, reports: &[PluginReport]) {
         return;
     }
     let mut printer = Printer::stderr(&app.output);
-    let heads = reports.iter().filter_map(|report| report.plugin.as_ref()).map(|plugin| &plugin.head);
-    for warning in selected.warnings.iter().chain(heads.flat_map(|head| &head.warnings)) {
+    let heads = reports
+        .iter()
+        .filter_map(|report| report.plugin.as_ref())
+        .map(|plugin| &plugin.head);
+    for warning in selected
+        .warnings
+        .iter()
+        .chain(heads.flat_map(|head| &head.warnings))
+    {
         error::warning(&mut printer, warning);
     }
 }

@@ -26,8 +26,10 @@ pub fn run(app: &App, args: &args::Plan) -> Result<u8, Failure> {
     let code = u8::from(bad);
     if app.output.json {
         let name = target.as_ref().map(|target| target.name.as_str());
-        let plugins: Vec<_> =
-            reports.iter().map(|report| document::plugin(report, name, &|_| None)).collect();
+        let plugins: Vec<_> = reports
+            .iter()
+            .map(|report| document::plugin(report, name, &|_| None))
+            .collect();
         Printer::stdout(&app.output).json(&json!({
             "schema": 1, "command": "plan", "ok": !bad, "plugins": plugins,
             "errors": document::errors(&reports),
@@ -39,7 +41,11 @@ pub fn run(app: &App, args: &args::Plan) -> Result<u8, Failure> {
     let (mut run, mut known) = (0, 0);
     for report in &reports {
         for stage in &report.stages {
-            if matches!(stage.report.decision, Decision::Run(_) | Decision::Unknown) { run += 1 } else { known += 1 }
+            if matches!(stage.report.decision, Decision::Run(_) | Decision::Unknown) {
+                run += 1
+            } else {
+                known += 1
+            }
         }
         let quiet = report.status == Status::UpToDate && !app.output.verbose;
         if app.output.quiet || quiet {
@@ -52,7 +58,11 @@ pub fn run(app: &App, args: &args::Plan) -> Result<u8, Failure> {
         };
         printer.line(format!("{} {state}", render::publish::name(report)));
         for stage in &report.stages {
-            printer.line(format!("  {:9} {}", stage.stage, render::publish::decision(stage)));
+            printer.line(format!(
+                "  {:9} {}",
+                stage.stage,
+                render::publish::decision(stage)
+            ));
         }
     }
     if !app.output.quiet {
@@ -60,7 +70,10 @@ pub fn run(app: &App, args: &args::Plan) -> Result<u8, Failure> {
             || "; log in, or add --local, to plan uploads as well".to_owned(),
             |target| format!(" to publish to {}", target.name),
         );
-        printer.line(format!("{} would run, {known} up to date{to}", count(run, "stage")));
+        printer.line(format!(
+            "{} would run, {known} up to date{to}",
+            count(run, "stage")
+        ));
     }
     drop(printer);
     let mut printer = Printer::stderr(&app.output);

@@ -24,8 +24,22 @@ use crate::{
 /// Runs the command; returns the exit code.
 pub fn run(app: &App, args: &args::Publish) -> Result<u8, Failure> {
     let start = Instant::now();
-    let selected = select::select(app, &args.selection, Otherwise::Refuse)?;
-    let target = match app.target(args.local) {
+    let (selected, target) = std::thread::scope(|scope| {
+        // The store and the target open while the index loads.
+        let target = scope.spawn(|| {
+            let target = app.target(args.local)?;
+            app.store()?;
+            target.prefetch();
+            Ok(target)
+        });
+        let selected = select::select(app, &args.selection, Otherwise::Refuse);
+        let target = target
+            .join()
+            .unwrap_or_else(|_| Err(Failure::bug("opening the target panicked")));
+        (selected, target)
+    });
+    let selected = selected?;
+    let target = match target {
         Ok(target) => Some(target),
         // A preview needs no login.
         Err(failure) if args.dry_run && failure.code == "not-authenticated" => None,
@@ -42,7 +56,12 @@ pub fn run(app: &App, args: &args::Publish) -> Result<u8, Failure> {
         dry_run: args.dry_run,
     };
     let live = Arc::new(Live::new(&app.output));
-    let session = app.session(&selected.root, Arc::<Live>::clone(&live), args.jobs, args.fail_fast)?;
+    let session = app.session(
+        &selected.root,
+        Arc::<Live>::clone(&live),
+        args.jobs,
+        args.fail_fast,
+    )?;
     // Two that raise versions at once would each raise the other's.
     let _one_at_a_time = match args.bump {
         Some(_) => Some(app::bump_lock(&app.home, &selected.root)?),
@@ -72,7 +91,10 @@ pub fn run(app: &App, args: &args::Publish) -> Result<u8, Failure> {
             ok: code == 0,
             elapsed_ms: elapsed,
             totals,
-            plugins: reports.iter().map(|report| document::plugin(report, name, &blob)).collect(),
+            plugins: reports
+                .iter()
+                .map(|report| document::plugin(report, name, &blob))
+                .collect(),
             errors: document::errors(&reports),
         };
         if app.output.json {
@@ -101,6 +123,8 @@ pub fn run(app: &App, args: &args::Publish) -> Result<u8, Failure> {
         let mut printer = Printer::stdout(&app.output);
         render::publish::summary(&mut printer, &totals, name.unwrap_or_default(), elapsed);
     }
+    // Thousands of small frees that the end of the process does at once.
+    std::mem::forget(reports);
     if code == 130 {
         printer.line("interrupted; run it again to go on where it stopped");
     }
@@ -109,17 +133,28 @@ pub fn run(app: &App, args: &args::Publish) -> Result<u8, Failure> {
 
 /// 0 when every plugin is published, 4 when some are, else the first failure's own code.
 fn exit_code(app: &App, reports: &[PluginReport]) -> u8 {
-    if app.cancel.cancelled() && reports.iter().any(|report| report.status == Status::Cancelled) {
+    if app.cancel.cancelled()
+        && reports
+            .iter()
+            .any(|report| report.status == Status::Cancelled)
+    {
         return 130;
     }
     let good = |report: &&PluginReport| {
-        matches!(report.status, Status::Published | Status::UpToDate | Status::Planned)
+        matches!(
+            report.status,
+            Status::Published | Status::UpToDate | Status::Planned
+        )
     };
     let fine = reports.iter().filter(good).count();
     if fine == reports.len() {
         return 0;
     }
-    if reports.iter().any(|r| r.failure.as_ref().is_some_and(|f| f.kind == FailureKind::Bug)) {
+    if reports.iter().any(|r| {
+        r.failure
+            .as_ref()
+            .is_some_and(|f| f.kind == FailureKind::Bug)
+    }) {
         return 255;
     }
     if fine > 0 {

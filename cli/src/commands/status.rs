@@ -39,22 +39,51 @@ pub fn run(app: &App, args: &args::Status) -> Result<u8, Failure> {
         let head = report.plugin.as_ref().map(|plugin| &plugin.head);
         let variant = head.and_then(|head| head.variant.clone());
         let code = head.map_or_else(|| document::folder_name(report), |head| head.code.clone());
-        let own = target.releases(&code)?.iter().filter(|release| release.slot.variant == variant);
-        let (debug, formal): (Vec<&Release>, Vec<&Release>) = own.partition(|release| release.slot.debug);
-        let latest = formal.iter().max_by_key(|release| release.slot.version.parse::<Version>().ok());
+        let own = target
+            .releases(&code)?
+            .iter()
+            .filter(|release| release.slot.variant == variant);
+        let (debug, formal): (Vec<&Release>, Vec<&Release>) =
+            own.partition(|release| release.slot.debug);
+        let latest = formal
+            .iter()
+            .max_by_key(|release| release.slot.version.parse::<Version>().ok());
         let state = state(report, &formal);
         let version = head.map(|head| head.version.clone()).unwrap_or_default();
         let (style, words) = match (state, latest) {
             ("up_to_date", _) => (GOOD, "up to date".to_owned()),
-            ("changed", _) => (WARN, format!("changed since {version} was published; raise it with --bump patch")),
-            ("behind", Some(latest)) => (WARN, format!("not published; the latest is {}", latest.slot.version)),
+            ("changed", _) => (
+                WARN,
+                format!("changed since {version} was published; raise it with --bump patch"),
+            ),
+            ("behind", Some(latest)) => (
+                WARN,
+                format!("not published; the latest is {}", latest.slot.version),
+            ),
             ("unpublished", _) => (DIM, "not published".to_owned()),
-            _ => (BAD, report.failure.as_ref().map(ToString::to_string).unwrap_or_default()),
+            _ => (
+                BAD,
+                report
+                    .failure
+                    .as_ref()
+                    .map(ToString::to_string)
+                    .unwrap_or_default(),
+            ),
         };
-        let subject = report.plugin.as_ref().map_or_else(|| code.clone(), |plugin| plugin.subject());
-        lines.push((subject, version.clone(), paint(style, words), debug.last().map(|d| d.created)));
-        let released = |release: &Release| json!({"id": release.id, "version": release.slot.version,
-            "url": release.url, "created": release.created, "content": release.content});
+        let subject = report
+            .plugin
+            .as_ref()
+            .map_or_else(|| code.clone(), |plugin| plugin.subject());
+        lines.push((
+            subject,
+            version.clone(),
+            paint(style, words),
+            debug.last().map(|d| d.created),
+        ));
+        let released = |release: &Release| {
+            json!({"id": release.id, "version": release.slot.version,
+            "url": release.url, "created": release.created, "content": release.content})
+        };
         plugins.push(json!({
             "code": code, "version": version, "variant": variant, "path": report.source.place,
             "targets": [{
@@ -76,12 +105,20 @@ pub fn run(app: &App, args: &args::Status) -> Result<u8, Failure> {
     }
     warnings(app, &selected, &reports);
     let mut printer = Printer::stdout(&app.output);
-    let width = lines.iter().map(|(subject, ..)| subject.chars().count()).max().unwrap_or(0);
+    let width = lines
+        .iter()
+        .map(|(subject, ..)| subject.chars().count())
+        .max()
+        .unwrap_or(0);
     printer.line(paint(DIM, format!("target {}", target.name)));
     for (subject, version, words, debug) in lines {
         let debug = debug.map(|at| paint(DIM, format!("  (debug release of {})", moment(at))));
         let pad = " ".repeat(width - subject.chars().count());
-        printer.line(format!("{}{pad}  {version:8} {words}{}", paint(BOLD, subject), debug.unwrap_or_default()));
+        printer.line(format!(
+            "{}{pad}  {version:8} {words}{}",
+            paint(BOLD, subject),
+            debug.unwrap_or_default()
+        ));
     }
     Ok(0)
 }

@@ -128,16 +128,22 @@ pub fn status_name(status: Status) -> &'static str {
 impl Totals {
     /// The sums over some reports.
     pub fn of(reports: &[PluginReport], counters: &Counters) -> Self {
-        let plugins = |wanted: fn(Status) -> bool| reports.iter().filter(|r| wanted(r.status)).count() as u64;
+        let plugins =
+            |wanted: fn(Status) -> bool| reports.iter().filter(|r| wanted(r.status)).count() as u64;
         let stages = || reports.iter().flat_map(|report| &report.stages);
         let done = |stage: &&Stage| stage.report.state == synapse_engine::NodeState::Done;
-        let ran = |stage: &&Stage| matches!(stage.report.decision, Decision::Run(_)) && !stage.report.shared;
+        let ran = |stage: &&Stage| {
+            matches!(stage.report.decision, Decision::Run(_)) && !stage.report.shared
+        };
         Self {
             plugins: reports.len() as u64,
             published: plugins(|status| status == Status::Published),
             up_to_date: plugins(|status| status == Status::UpToDate),
             failed: plugins(|status| {
-                !matches!(status, Status::Published | Status::UpToDate | Status::Planned)
+                !matches!(
+                    status,
+                    Status::Published | Status::UpToDate | Status::Planned
+                )
             }),
             nodes_run: stages().filter(|stage| done(stage) && ran(stage)).count() as u64,
             nodes_hit: stages().filter(|stage| done(stage) && !ran(stage)).count() as u64,
@@ -157,21 +163,40 @@ pub fn plugin(
 ) -> PluginObject {
     let head = report.plugin.as_ref().map(|plugin| &plugin.head);
     let text = |stage: &str, name: &str| {
-        report.outcome(stage).and_then(|outcome| outcome.text(name)).map(str::to_owned)
+        report
+            .outcome(stage)
+            .and_then(|outcome| outcome.text(name))
+            .map(str::to_owned)
     };
     let sum = |name: &str| text("checksum", name).or_else(|| text("upload", name));
-    let content = report.plugin.as_ref().map(|plugin| plugin.files.digest().hex());
+    let content = report
+        .plugin
+        .as_ref()
+        .map(|plugin| plugin.files.digest().hex());
     let checksum = match (sum("md5"), sum("sha256"), sum("blake3"), content) {
-        (Some(md5), Some(sha256), Some(blake3), Some(content)) => {
-            Some(ChecksumObject { md5, sha256, blake3, content })
-        }
+        (Some(md5), Some(sha256), Some(blake3), Some(content)) => Some(ChecksumObject {
+            md5,
+            sha256,
+            blake3,
+            content,
+        }),
         _ => None,
     };
-    let zip = report.outcome("archive").and_then(|outcome| outcome.blob_of("zip"));
+    let zip = report
+        .outcome("archive")
+        .and_then(|outcome| outcome.blob_of("zip"));
     let archive = report.plugin.as_ref().map(|plugin| ArchiveObject {
         path: zip.and_then(|(digest, _)| blob(&digest)),
         size: zip.map(|(_, size)| size),
-        files: plugin.files.load().into_iter().map(|f| FileObject { path: f.path, size: f.size }).collect(),
+        files: plugin
+            .files
+            .load()
+            .into_iter()
+            .map(|f| FileObject {
+                path: f.path,
+                size: f.size,
+            })
+            .collect(),
     });
     let release = match (text("upload", "release"), text("upload", "url")) {
         (Some(id), Some(url)) => Some(ReleaseObject { id, url }),
@@ -179,11 +204,18 @@ pub fn plugin(
     };
     let status = status_name(report.status);
     let error = report.failure.as_ref().map(ErrorObject::from);
-    let target = target.map(|name| TargetObject { name: name.to_owned(), status, release, error });
+    let target = target.map(|name| TargetObject {
+        name: name.to_owned(),
+        status,
+        release,
+        error,
+    });
     let version = report.bump.as_ref().map(|bump| bump.new.to_string());
     PluginObject {
         code: head.map_or_else(|| folder_name(report), |head| head.code.clone()),
-        version: version.or_else(|| head.map(|head| head.version.clone())).unwrap_or_default(),
+        version: version
+            .or_else(|| head.map(|head| head.version.clone()))
+            .unwrap_or_default(),
         variant: head.and_then(|head| head.variant.clone()),
         status,
         targets: target.into_iter().collect(),
@@ -196,12 +228,17 @@ pub fn plugin(
 /// The name of a plugin that could not be loaded: its folder's.
 pub fn folder_name(report: &PluginReport) -> String {
     let folder = report.source.folder();
-    folder.file_name().map_or_else(|| "?".to_owned(), |name| name.to_string_lossy().into_owned())
+    folder.file_name().map_or_else(
+        || "?".to_owned(),
+        |name| name.to_string_lossy().into_owned(),
+    )
 }
 
 fn stage(stage: &Stage) -> StageObject {
     let report = &stage.report;
-    let waits = [DirtyReason::Upstream { stage: "the stage before it".to_owned() }];
+    let waits = [DirtyReason::Upstream {
+        stage: "the stage before it".to_owned(),
+    }];
     let (decision, reasons): (_, &[DirtyReason]) = match &report.decision {
         _ if report.shared => ("hit", &[]),
         Decision::Hit => ("hit", &[]),
@@ -233,6 +270,9 @@ pub fn failed(command: &'static str, failure: &Failure, elapsed_ms: u64) -> Docu
         elapsed_ms,
         totals: Totals::default(),
         plugins: Vec::new(),
-        errors: flatten(failure).into_iter().map(ErrorObject::from).collect(),
+        errors: flatten(failure)
+            .into_iter()
+            .map(ErrorObject::from)
+            .collect(),
     }
 }

@@ -22,14 +22,27 @@ pub struct ErrorObject {
 
 impl From<&Failure> for ErrorObject {
     fn from(failure: &Failure) -> Self {
-        let Failure { code, message, place, hint, .. } = failure.clone();
-        Self { code, message, place, hint }
+        let Failure {
+            code,
+            message,
+            place,
+            hint,
+            ..
+        } = failure.clone();
+        Self {
+            code,
+            message,
+            place,
+            hint,
+        }
     }
 }
 
 /// A failure and the others of the same attempt.
 pub fn flatten(failure: &Failure) -> Vec<&Failure> {
-    std::iter::once(failure).chain(failure.more.iter().flat_map(flatten)).collect()
+    std::iter::once(failure)
+        .chain(failure.more.iter().flat_map(flatten))
+        .collect()
 }
 
 /// The exit code of a failure.
@@ -56,7 +69,10 @@ pub fn print(printer: &mut Printer, failure: &Failure) {
         match (&failure.hint, failure.kind) {
             (Some(hint), _) => printer.line(format!("{} {hint}", paint(HINT, "hint:"))),
             (None, FailureKind::Bug) => {
-                printer.line(format!("{} this is a mistake of ours: please report it", paint(HINT, "hint:")));
+                printer.line(format!(
+                    "{} this is a mistake of ours: please report it",
+                    paint(HINT, "hint:")
+                ));
             }
             (None, _) => {}
         }
@@ -70,14 +86,22 @@ fn excerpt(printer: &mut Printer, place: Option<&str>) {
     let mut parts = place.rsplitn(3, ':');
     let (column, line, file) = (parts.next(), parts.next(), parts.next());
     let number = |text: Option<&str>| text.and_then(|text| text.parse::<usize>().ok());
-    let (Some(column), Some(line), Some(file)) = (number(column), number(line), file) else { return };
-    let Some(text) = source_line(file, line) else { return };
+    let (Some(column), Some(line), Some(file)) = (number(column), number(line), file) else {
+        return;
+    };
+    let Some(text) = source_line(file, line) else {
+        return;
+    };
     let gutter = line.to_string();
     let pad = " ".repeat(gutter.len());
     let caret = " ".repeat(column.saturating_sub(1));
     printer.line(format!("  {pad} {}", paint(DIM, "|")));
     printer.line(format!("  {gutter} {} {text}", paint(DIM, "|")));
-    printer.line(format!("  {pad} {} {caret}{}", paint(DIM, "|"), paint(BAD, "^")));
+    printer.line(format!(
+        "  {pad} {} {caret}{}",
+        paint(DIM, "|"),
+        paint(BAD, "^")
+    ));
 }
 
 /// A line of a configuration, unless it could hold a secret or is too long to help.
@@ -86,7 +110,10 @@ fn source_line(file: &str, line: usize) -> Option<String> {
     let bytes = std::fs::read(file).ok()?;
     let diagnostic = synapse_rules::config::parse(&bytes, file).diagnostics;
     // The diagnostic's own copy has the values of `env` masked.
-    let own = diagnostic.iter().find(|d| d.line as usize == line).map(|d| d.source_line.clone());
+    let own = diagnostic
+        .iter()
+        .find(|d| d.line as usize == line)
+        .map(|d| d.source_line.clone());
     own.filter(|text| !text.is_empty() && text.chars().count() <= LONGEST)
 }
 

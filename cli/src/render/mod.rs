@@ -26,17 +26,29 @@ fn choice(color: Color) -> anstream::ColorChoice {
 impl Printer {
     /// Standard output.
     pub fn stdout(output: &Output) -> Self {
-        Self { out: Box::new(anstream::AutoStream::new(std::io::stdout(), choice(output.color))) }
+        Self {
+            out: Box::new(anstream::AutoStream::new(
+                std::io::stdout(),
+                choice(output.color),
+            )),
+        }
     }
 
     /// Standard error.
     pub fn stderr(output: &Output) -> Self {
-        Self { out: Box::new(anstream::AutoStream::new(std::io::stderr(), choice(output.color))) }
+        Self {
+            out: Box::new(anstream::AutoStream::new(
+                std::io::stderr(),
+                choice(output.color),
+            )),
+        }
     }
 
     /// A line.
     pub fn line(&mut self, text: impl AsRef<str>) {
-        let _ = self.out.write_all(format!("{}\n", text.as_ref()).as_bytes());
+        let _ = self
+            .out
+            .write_all(format!("{}\n", text.as_ref()).as_bytes());
     }
 
     /// Lines, already ended.
@@ -99,14 +111,23 @@ pub fn count(number: u64, what: &str) -> String {
 
 /// A duration in milliseconds, for people.
 pub fn duration(ms: u64) -> String {
-    if ms < 1000 { format!("{ms} ms") } else { format!("{:.1} s", ms as f64 / 1000.0) }
+    if ms < 1000 {
+        format!("{ms} ms")
+    } else {
+        format!("{:.1} s", ms as f64 / 1000.0)
+    }
 }
 
 /// A moment (Unix seconds) in the local time zone.
 pub fn moment(at: i64) -> String {
     jiff::Timestamp::from_second(at).map_or_else(
         |_| at.to_string(),
-        |stamp| stamp.to_zoned(jiff::tz::TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string(),
+        |stamp| {
+            stamp
+                .to_zoned(jiff::tz::TimeZone::system())
+                .strftime("%Y-%m-%d %H:%M:%S")
+                .to_string()
+        },
     )
 }
 
@@ -117,6 +138,11 @@ mod tests {
     #[test]
     fn sizes_read_well() {
         let sizes = [0, 999, 1000, 1_049_999, 999_949, 999_950, 12_000_000_000].map(size);
-        assert_eq!(sizes, ["0 B", "999 B", "1.0 kB", "1.0 MB", "999.9 kB", "1.0 MB", "12.0 GB"]);
+        assert_eq!(
+            sizes,
+            [
+                "0 B", "999 B", "1.0 kB", "1.0 MB", "999.9 kB", "1.0 MB", "12.0 GB"
+            ]
+        );
     }
 }

@@ -22,16 +22,23 @@ impl Live {
     /// Live output as the options and the terminal have it.
     pub fn new(output: &Output) -> Self {
         let terminal = std::io::stderr().is_terminal();
-        let wanted = terminal && !output.no_progress && !output.quiet && !output.json && !output.events;
+        let wanted =
+            terminal && !output.no_progress && !output.quiet && !output.json && !output.events;
         let bar = wanted.then(|| {
             let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-            if let Ok(style) = ProgressStyle::with_template("{spinner} {pos}/{len} stages  {wide_msg}") {
+            if let Ok(style) =
+                ProgressStyle::with_template("{spinner} {pos}/{len} stages  {wide_msg}")
+            {
                 bar.set_style(style);
             }
             bar
         });
         let lines = output.events.then(|| Mutex::new(std::io::stdout()));
-        Self { bar, lines, verbose: output.verbose }
+        Self {
+            bar,
+            lines,
+            verbose: output.verbose,
+        }
     }
 
     /// Takes the progress line away.
@@ -66,7 +73,10 @@ impl Live {
                 }
             }
             Event::Waiting { node, pid } => {
-                let pid = pid.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"));
+                let pid = pid.map_or_else(
+                    || "another process".to_owned(),
+                    |pid| format!("process {pid}"),
+                );
                 bar.println(format!("{} {} waits for {pid}", node.stage, node.subject));
             }
             Event::Finished { .. } | Event::Failed { .. } | Event::Skipped { .. } => bar.inc(1),

@@ -30,7 +30,9 @@ fn label(status: Status) -> String {
 
 /// `code 0.1.0`, with the version raised where it was.
 pub fn name(report: &PluginReport) -> String {
-    let Some(plugin) = &report.plugin else { return paint(BOLD, folder_name(report)) };
+    let Some(plugin) = &report.plugin else {
+        return paint(BOLD, folder_name(report));
+    };
     let subject = paint(BOLD, plugin.subject());
     match &report.bump {
         Some(bump) if plugin.head.version != bump.new.to_string() => {
@@ -47,6 +49,7 @@ pub fn decision(stage: &Stage) -> String {
         _ if stage.report.shared => "made by another process meanwhile".to_owned(),
         Decision::Hit => "up to date".to_owned(),
         Decision::Restore => "restored from the store".to_owned(),
+        _ if stage.report.failure.is_some() => "refused".to_owned(),
         Decision::Run(reasons) if reasons.is_empty() => "run".to_owned(),
         Decision::Run(reasons) => format!("run: {}", reason::summary(reasons)),
         Decision::Unknown => "depends on what the stage before it makes".to_owned(),
@@ -62,15 +65,24 @@ pub fn plugins(printer: &mut Printer, reports: &[PluginReport], verbose: bool) {
         }
         let mut line = format!("{} {}", label(report.status), name(report));
         let sent = matches!(report.status, Status::Published);
-        if let Some((_, bytes)) = report.outcome("archive").and_then(|o| o.blob_of("zip")).filter(|_| sent) {
+        if let Some((_, bytes)) = report
+            .outcome("archive")
+            .and_then(|o| o.blob_of("zip"))
+            .filter(|_| sent)
+        {
             let _ = write!(line, "  {}", size(bytes));
         }
-        let why = report.stages.iter().find_map(|stage| match &stage.report.decision {
-            // Of a stage it says something, of a plugin it would read as a failing.
-            Decision::Run(reasons) if matches!(reasons[..], [DirtyReason::FirstRun]) => Some("first time".to_owned()),
-            Decision::Run(reasons) if !reasons.is_empty() => Some(reason::summary(reasons)),
-            _ => None,
-        });
+        let why = report
+            .stages
+            .iter()
+            .find_map(|stage| match &stage.report.decision {
+                // Of a stage it says something, of a plugin it would read as a failing.
+                Decision::Run(reasons) if matches!(reasons[..], [DirtyReason::FirstRun]) => {
+                    Some("first time".to_owned())
+                }
+                Decision::Run(reasons) if !reasons.is_empty() => Some(reason::summary(reasons)),
+                _ => None,
+            });
         if let Some(why) = why.filter(|_| sent) {
             let _ = write!(line, "  {}", paint(DIM, why));
         }
@@ -78,9 +90,19 @@ pub fn plugins(printer: &mut Printer, reports: &[PluginReport], verbose: bool) {
         if verbose {
             for stage in &report.stages {
                 let took = format!("{} ms", stage.report.ms);
-                let _ = writeln!(text, "{:13}{:9} {} {}", "", stage.stage, decision(stage), paint(DIM, took));
+                let _ = writeln!(
+                    text,
+                    "{:13}{:9} {} {}",
+                    "",
+                    stage.stage,
+                    decision(stage),
+                    paint(DIM, took)
+                );
             }
-            if let Some(url) = report.outcome("upload").and_then(|outcome| outcome.text("url")) {
+            if let Some(url) = report
+                .outcome("upload")
+                .and_then(|outcome| outcome.text("url"))
+            {
                 let _ = writeln!(text, "{:13}{}", "", paint(DIM, url));
             }
         }
@@ -92,10 +114,17 @@ pub fn plugins(printer: &mut Printer, reports: &[PluginReport], verbose: bool) {
 pub fn summary(printer: &mut Printer, totals: &Totals, target: &str, elapsed_ms: u64) {
     let mut parts = Vec::new();
     if totals.published > 0 {
-        parts.push(format!("{} published to {target}", count(totals.published, "plugin")));
+        parts.push(format!(
+            "{} published to {target}",
+            count(totals.published, "plugin")
+        ));
     }
     if totals.up_to_date > 0 {
-        let what = if totals.published == 0 && totals.failed == 0 { count(totals.up_to_date, "plugin") } else { totals.up_to_date.to_string() };
+        let what = if totals.published == 0 && totals.failed == 0 {
+            count(totals.up_to_date, "plugin")
+        } else {
+            totals.up_to_date.to_string()
+        };
         parts.push(format!("{what} up to date"));
     }
     if totals.failed > 0 {
@@ -108,12 +137,20 @@ pub fn summary(printer: &mut Printer, totals: &Totals, target: &str, elapsed_ms:
 }
 
 /// The preview of a dry run: files with sizes, and what would be sent.
-pub fn preview(printer: &mut Printer, reports: &[PluginReport], sort: Sort, target: Option<&str>, verbose: bool) {
+pub fn preview(
+    printer: &mut Printer,
+    reports: &[PluginReport],
+    sort: Sort,
+    target: Option<&str>,
+    verbose: bool,
+) {
     let mut text = String::new();
     let (mut files, mut bytes, mut sends) = (0, 0, 0);
     for report in reports {
         let _ = writeln!(text, "{} {}", label(report.status), name(report));
-        let Some(plugin) = &report.plugin else { continue };
+        let Some(plugin) = &report.plugin else {
+            continue;
+        };
         if report.status == Status::UpToDate && !verbose && reports.len() > 1 {
             continue;
         }
@@ -126,7 +163,12 @@ pub fn preview(printer: &mut Printer, reports: &[PluginReport], sort: Sort, targ
             let _ = writeln!(text, "{:>12}  {}{mark}", size(entry.size), entry.path);
         }
         let own: u64 = entries.iter().map(|entry| entry.size).sum();
-        let _ = writeln!(text, "{:>12}  in {}", size(own), count(entries.len() as u64, "file"));
+        let _ = writeln!(
+            text,
+            "{:>12}  in {}",
+            size(own),
+            count(entries.len() as u64, "file")
+        );
         if report.status == Status::Planned {
             sends += 1;
             files += entries.len() as u64;

@@ -26,7 +26,11 @@ pub(super) struct Blobs {
 
 impl Blobs {
     pub(super) fn new(root: PathBuf, hook: Option<Hook>) -> Self {
-        Self { root, pending: Mutex::default(), hook }
+        Self {
+            root,
+            pending: Mutex::default(),
+            hook,
+        }
     }
 
     pub(super) fn step(&self, name: &str) -> Result<(), StoreError> {
@@ -50,7 +54,9 @@ impl Blobs {
         match File::open(&path).and_then(|file| Ok((file.metadata()?.len(), file))) {
             Ok((size, file)) => Ok(Some(Blob { file, path, size })),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(StoreError::io(format!("cannot open {}", path.display()))(error)),
+            Err(error) => Err(StoreError::io(format!("cannot open {}", path.display()))(
+                error,
+            )),
         }
     }
 
@@ -72,7 +78,10 @@ impl Blobs {
         self.step("blob.create")?;
         let folder = self.tmp();
         let make = || tempfile::Builder::new().prefix("w").tempfile_in(&folder);
-        make().map_err(StoreError::io(format!("cannot write in {}", folder.display())))
+        make().map_err(StoreError::io(format!(
+            "cannot write in {}",
+            folder.display()
+        )))
     }
 
     pub(super) fn place(
@@ -82,10 +91,13 @@ impl Blobs {
         size: u64,
     ) -> Result<(), StoreError> {
         let path = self.path(blob);
-        let failed = |error: io::Error| StoreError::io(format!("cannot write {}", path.display()))(error);
+        let failed =
+            |error: io::Error| StoreError::io(format!("cannot write {}", path.display()))(error);
         self.step("blob.chmod")?;
         // Links of a blob lie elsewhere too: nobody may write through one by accident.
-        file.as_file().set_permissions(fs::Permissions::from_mode(0o444)).map_err(failed)?;
+        file.as_file()
+            .set_permissions(fs::Permissions::from_mode(0o444))
+            .map_err(failed)?;
         self.step("blob.rename")?;
         let rename = || renameat_with(CWD, file.path(), CWD, &path, RenameFlags::NOREPLACE);
         let mut renamed = rename();
@@ -130,7 +142,9 @@ impl Blobs {
         self.step("blob.sync")?;
         let failed = StoreError::io("cannot make the store durable");
         if filesystem::HAS_SYNC_ALL && pending.len() > SYNC_ONE_BY_ONE {
-            return File::open(&self.root).and_then(|root| filesystem::sync_all(&root)).map_err(failed);
+            return File::open(&self.root)
+                .and_then(|root| filesystem::sync_all(&root))
+                .map_err(failed);
         }
         let sync = |path: &Path| match File::open(path) {
             Ok(file) => file.sync_all(),
@@ -167,7 +181,9 @@ impl Blobs {
         let mut found = Vec::new();
         for shard in fs::read_dir(&root).map_err(failed)? {
             let shard = shard.map_err(failed)?.path();
-            let Ok(files) = fs::read_dir(&shard) else { continue };
+            let Ok(files) = fs::read_dir(&shard) else {
+                continue;
+            };
             for file in files {
                 let file = file.map_err(failed)?;
                 let name = file.file_name();
@@ -193,5 +209,7 @@ impl Blobs {
 
 /// A poisoned lock means a panic elsewhere; the data under these locks stays whole.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    mutex
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
 }

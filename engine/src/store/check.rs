@@ -44,7 +44,10 @@ impl SqliteStore {
     /// Reads and hashes every blob. With `repair`, moves damaged ones to quarantine and forgets
     /// the results that name them, so that their producers run again.
     pub fn check(&self, repair: bool, cancel: &Cancel) -> Result<CheckReport, StoreError> {
-        let mut report = CheckReport { repaired: repair, ..CheckReport::default() };
+        let mut report = CheckReport {
+            repaired: repair,
+            ..CheckReport::default()
+        };
         let named = {
             let connection = lock(&self.connection);
             let verdict: String =
@@ -55,7 +58,9 @@ impl SqliteStore {
                  UNION SELECT nb.digest, -1 FROM node_blob nb
                  WHERE nb.digest NOT IN (SELECT digest FROM blob)",
             )?;
-            let rows = select.query_map([], |row| Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, i64>(1)?)))?;
+            let rows = select.query_map([], |row| {
+                Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, i64>(1)?))
+            })?;
             rows.collect::<Result<Vec<_>, _>>()?
         };
         let mut known = std::collections::HashSet::new();
@@ -63,18 +68,26 @@ impl SqliteStore {
             if cancel.cancelled() {
                 break;
             }
-            let Ok(digest) = Digest::from_slice(&bytes) else { continue };
+            let Ok(digest) = Digest::from_slice(&bytes) else {
+                continue;
+            };
             known.insert(digest);
             report.blobs += 1;
-            let Some(what) = self.examine(&digest, size, &mut report.bytes) else { continue };
+            let Some(what) = self.examine(&digest, size, &mut report.bytes) else {
+                continue;
+            };
             if repair {
                 forget_blob(&lock(&self.connection), &digest)?;
                 self.blobs.quarantine(&digest)?;
             }
             report.damage.push(Damage { blob: digest, what });
         }
-        report.orphans =
-            self.blobs.list()?.iter().filter(|(digest, _)| !known.contains(digest)).count() as u64;
+        report.orphans = self
+            .blobs
+            .list()?
+            .iter()
+            .filter(|(digest, _)| !known.contains(digest))
+            .count() as u64;
         Ok(report)
     }
 

@@ -22,7 +22,12 @@ pub struct FaultStore<S> {
 impl<S: Store> FaultStore<S> {
     /// Fails the `fail_at`th write (from 1), and with `sticky` all after it.
     pub fn new(inner: S, fail_at: u64, sticky: bool) -> Self {
-        Self { inner, calls: AtomicU64::new(0), fail_at, sticky }
+        Self {
+            inner,
+            calls: AtomicU64::new(0),
+            fail_at,
+            sticky,
+        }
     }
 
     /// Whether the chosen write was reached.

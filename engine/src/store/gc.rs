@@ -47,7 +47,8 @@ impl SqliteStore {
         transaction.execute("DELETE FROM history WHERE at < ?1", [oldest])?;
         let sweep = "DELETE FROM node_blob WHERE key NOT IN (SELECT key FROM node)";
         transaction.execute(sweep, [])?;
-        let named = "SELECT ifnull(sum(size), 0) FROM blob WHERE digest IN (SELECT digest FROM node_blob)";
+        let named =
+            "SELECT ifnull(sum(size), 0) FROM blob WHERE digest IN (SELECT digest FROM node_blob)";
         let mut total: u64 = transaction.query_row(named, [], |row| row.get(0))?;
         if total > limits.bytes {
             let mut by_use = transaction.prepare(
@@ -56,14 +57,19 @@ impl SqliteStore {
                  ORDER BY node.used, node.key",
             )?;
             let rows = by_use.query_map([], |row| {
-                Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, Vec<u8>>(1)?, row.get::<_, u64>(2)?))
+                Ok((
+                    row.get::<_, Vec<u8>>(0)?,
+                    row.get::<_, Vec<u8>>(1)?,
+                    row.get::<_, u64>(2)?,
+                ))
             })?;
             let rows = rows.collect::<Result<Vec<_>, _>>()?;
             for (key, digest, size) in rows {
                 if total <= limits.bytes {
                     break;
                 }
-                report.results += transaction.execute("DELETE FROM node WHERE key = ?1", [&key])? as u64;
+                report.results +=
+                    transaction.execute("DELETE FROM node WHERE key = ?1", [&key])? as u64;
                 transaction.execute("DELETE FROM node_blob WHERE key = ?1", [&key])?;
                 let left: u64 = transaction.query_row(
                     "SELECT count(*) FROM node_blob WHERE digest = ?1",
@@ -82,14 +88,22 @@ impl SqliteStore {
             )?;
             let mut rows = unnamed.query([])?;
             while let Some(row) = rows.next()? {
-                if let Ok(digest) = Digest::from_slice(row.get_ref(0)?.as_blob().unwrap_or_default()) {
+                if let Ok(digest) =
+                    Digest::from_slice(row.get_ref(0)?.as_blob().unwrap_or_default())
+                {
                     gone.push((digest, row.get::<_, u64>(1)?));
                 }
             }
         }
         for (digest, _) in &gone {
-            transaction.execute("DELETE FROM stream WHERE archive = ?1", params![digest.as_bytes()])?;
-            transaction.execute("DELETE FROM blob WHERE digest = ?1", params![digest.as_bytes()])?;
+            transaction.execute(
+                "DELETE FROM stream WHERE archive = ?1",
+                params![digest.as_bytes()],
+            )?;
+            transaction.execute(
+                "DELETE FROM blob WHERE digest = ?1",
+                params![digest.as_bytes()],
+            )?;
         }
         self.blobs.step("gc.commit")?;
         // Names go before the files: a crash in between leaves files without a name.
@@ -112,7 +126,11 @@ impl SqliteStore {
                 report.orphans += 1;
             }
         }
-        for file in std::fs::read_dir(self.blobs.tmp()).into_iter().flatten().flatten() {
+        for file in std::fs::read_dir(self.blobs.tmp())
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
             if file.metadata().is_ok_and(|meta| old(meta.modified()))
                 && std::fs::remove_file(file.path()).is_ok()
             {
@@ -130,7 +148,12 @@ impl SqliteStore {
         let _alone = self.alone()?;
         self.blobs.step("clear")?;
         // The database goes first: a crash in between leaves files without a name.
-        for file in ["store.db", "store.db-wal", "store.db-shm", "store.db.damaged"] {
+        for file in [
+            "store.db",
+            "store.db-wal",
+            "store.db-shm",
+            "store.db.damaged",
+        ] {
             match std::fs::remove_file(self.root.join(file)) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                     return Err(StoreError::io("cannot clear the store")(error));
@@ -153,7 +176,10 @@ impl SqliteStore {
     pub(super) fn alone(&self) -> Result<Alone<'_>, StoreError> {
         *lock(&self.in_use) = None;
         match self.locks.try_use_alone() {
-            Ok(Lock::Held(guard)) => Ok(Alone { store: self, guard: Some(guard) }),
+            Ok(Lock::Held(guard)) => Ok(Alone {
+                store: self,
+                guard: Some(guard),
+            }),
             Ok(Lock::Busy(pid)) => {
                 *lock(&self.in_use) = Some(self.locks.use_shared()?);
                 Err(StoreError::Busy(pid))

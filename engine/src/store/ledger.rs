@@ -86,10 +86,16 @@ impl Ledger {
                 .recursive(true)
                 .mode(0o700)
                 .create(folder)
-                .map_err(StoreError::io(format!("cannot create {}", folder.display())))?;
+                .map_err(StoreError::io(format!(
+                    "cannot create {}",
+                    folder.display()
+                )))?;
         }
         let connection = migrate::open(path, MIGRATIONS, Durability::Full, hook.as_ref())?;
-        Ok(Self { connection: Mutex::new(connection), hook })
+        Ok(Self {
+            connection: Mutex::new(connection),
+            hook,
+        })
     }
 
     fn step(&self, name: &str) -> Result<(), StoreError> {
@@ -100,7 +106,13 @@ impl Ledger {
     }
 
     /// Writes down what is about to be done; returns the row to move on.
-    pub fn intend(&self, target: &str, slot: &str, content: &Digest, now: i64) -> Result<i64, StoreError> {
+    pub fn intend(
+        &self,
+        target: &str,
+        slot: &str,
+        content: &Digest,
+        now: i64,
+    ) -> Result<i64, StoreError> {
         self.step("ledger.intent")?;
         let connection = lock(&self.connection);
         connection
@@ -162,7 +174,8 @@ fn effect(row: &rusqlite::Row<'_>) -> rusqlite::Result<Effect> {
         id: row.get(0)?,
         target: row.get(1)?,
         slot: row.get(2)?,
-        content: Digest::from_slice(row.get_ref(3)?.as_blob()?).unwrap_or(Digest::from_array([0; 32])),
+        content: Digest::from_slice(row.get_ref(3)?.as_blob()?)
+            .unwrap_or(Digest::from_array([0; 32])),
         state: EffectState::named(row.get_ref(4)?.as_str()?),
         receipt: row.get(5)?,
     })
@@ -183,9 +196,14 @@ mod tests {
         drop(ledger);
         let ledger = Ledger::open(&path, None).unwrap();
         assert_eq!(ledger.unsettled().unwrap()[0].state, EffectState::Sent);
-        ledger.advance(id, EffectState::Confirmed, Some("7"), 3).unwrap();
+        ledger
+            .advance(id, EffectState::Confirmed, Some("7"), 3)
+            .unwrap();
         let last = ledger.last("t", "a@1").unwrap().unwrap();
-        assert_eq!((last.state, last.receipt.as_deref()), (EffectState::Confirmed, Some("7")));
+        assert_eq!(
+            (last.state, last.receipt.as_deref()),
+            (EffectState::Confirmed, Some("7"))
+        );
         assert!(ledger.unsettled().unwrap().is_empty());
         assert!(ledger.last("t", "a@2").unwrap().is_none());
     }

@@ -54,8 +54,9 @@ impl Locks {
     pub(super) fn use_shared(&self) -> Result<Guard, StoreError> {
         let path = self.folder.join("use");
         let file = open(&path)?;
-        flock(&file, FlockOperation::LockShared)
-            .map_err(|error| StoreError::io(format!("cannot lock {}", path.display()))(error.into()))?;
+        flock(&file, FlockOperation::LockShared).map_err(|error| {
+            StoreError::io(format!("cannot lock {}", path.display()))(error.into())
+        })?;
         Ok(Guard { _file: Some(file) })
     }
 
@@ -67,7 +68,9 @@ impl Locks {
 fn open(path: &Path) -> Result<File, StoreError> {
     let mut options = OpenOptions::new();
     options.create(true).truncate(false).read(true).write(true);
-    options.open(path).map_err(StoreError::io(format!("cannot open {}", path.display())))
+    options
+        .open(path)
+        .map_err(StoreError::io(format!("cannot open {}", path.display())))
 }
 
 fn try_exclusive(path: &Path) -> Result<Lock, StoreError> {
@@ -84,6 +87,8 @@ fn try_exclusive(path: &Path) -> Result<Lock, StoreError> {
             let _ = file.read_to_string(&mut text);
             Ok(Lock::Busy(text.trim().parse().ok()))
         }
-        Err(error) => Err(StoreError::io(format!("cannot lock {}", path.display()))(error.into())),
+        Err(error) => Err(StoreError::io(format!("cannot lock {}", path.display()))(
+            error.into(),
+        )),
     }
 }

@@ -9,9 +9,7 @@ use std::{
 
 use tempfile::{NamedTempFile, TempDir};
 
-use super::{
-    Blob, Entry, Guard, Lock, Past, Row, Store, StoreError, Stream, Subject, blob::lock,
-};
+use super::{Blob, Entry, Guard, Lock, Past, Row, Store, StoreError, Stream, Subject, blob::lock};
 use crate::{digest::Digest, manifest::Key};
 
 /// A store in memory.
@@ -32,7 +30,10 @@ impl MemoryStore {
     /// An empty store.
     pub fn new() -> Result<Self, StoreError> {
         let folder = TempDir::new().map_err(StoreError::io("cannot create a folder"))?;
-        Ok(Self { folder, state: Mutex::default() })
+        Ok(Self {
+            folder,
+            state: Mutex::default(),
+        })
     }
 
     /// Forgets one result.
@@ -49,7 +50,10 @@ impl MemoryStore {
 impl Store for MemoryStore {
     fn rows(&self, keys: &[Key]) -> Result<Vec<Option<Row>>, StoreError> {
         let state = lock(&self.state);
-        Ok(keys.iter().map(|key| state.rows.get(key).cloned()).collect())
+        Ok(keys
+            .iter()
+            .map(|key| state.rows.get(key).cloned())
+            .collect())
     }
 
     fn touch(&self, keys: &[Key], now: i64) -> Result<(), StoreError> {
@@ -68,8 +72,13 @@ impl Store for MemoryStore {
 
     fn open_blob(&self, blob: &Digest) -> Result<Option<Blob>, StoreError> {
         let path = self.blob_path(blob);
-        let Ok(file) = fs::File::open(&path) else { return Ok(None) };
-        let size = file.metadata().map_err(StoreError::io("cannot read a blob"))?.len();
+        let Ok(file) = fs::File::open(&path) else {
+            return Ok(None);
+        };
+        let size = file
+            .metadata()
+            .map_err(StoreError::io("cannot read a blob"))?
+            .len();
         Ok(Some(Blob { file, path, size }))
     }
 
@@ -79,19 +88,41 @@ impl Store for MemoryStore {
 
     fn place(&self, file: NamedTempFile, blob: &Digest, _size: u64) -> Result<(), StoreError> {
         let placed = file.persist(self.blob_path(blob));
-        placed.map(|_| ()).map_err(|error| StoreError::io("cannot place a blob")(error.error))
+        placed
+            .map(|_| ())
+            .map_err(|error| StoreError::io("cannot place a blob")(error.error))
     }
 
     fn commit(&self, entries: &[Entry]) -> Result<(), StoreError> {
         let mut state = lock(&self.state);
         for entry in entries {
-            let row = Row { outcome: entry.outcome.clone(), used: entry.at };
+            let row = Row {
+                outcome: entry.outcome.clone(),
+                used: entry.at,
+            };
             state.rows.insert(entry.key, row);
             for (codec, content, stream) in &entry.streams {
                 state.streams.insert((codec.clone(), *content), *stream);
             }
-            let Entry { key, at, ms, reasons, record, subject, .. } = entry.clone();
-            state.history.push((subject, Past { key, at, ms, reasons, record }));
+            let Entry {
+                key,
+                at,
+                ms,
+                reasons,
+                record,
+                subject,
+                ..
+            } = entry.clone();
+            state.history.push((
+                subject,
+                Past {
+                    key,
+                    at,
+                    ms,
+                    reasons,
+                    record,
+                },
+            ));
         }
         Ok(())
     }
@@ -102,7 +133,9 @@ impl Store for MemoryStore {
         }
         let mut state = lock(&self.state);
         state.quarantined.insert(*blob);
-        state.rows.retain(|_, row| !row.outcome.blobs().any(|(digest, _)| digest == *blob));
+        state
+            .rows
+            .retain(|_, row| !row.outcome.blobs().any(|(digest, _)| digest == *blob));
         state.streams.retain(|_, stream| stream.archive != *blob);
         let _ = fs::remove_file(self.folder.path().join(blob.hex()));
         Ok(true)
@@ -120,7 +153,11 @@ impl Store for MemoryStore {
 
     fn history(&self, subject: &Subject, limit: usize) -> Result<Vec<Past>, StoreError> {
         let state = lock(&self.state);
-        let own = state.history.iter().rev().filter(|(name, _)| name == subject);
+        let own = state
+            .history
+            .iter()
+            .rev()
+            .filter(|(name, _)| name == subject);
         Ok(own.take(limit).map(|(_, past)| past.clone()).collect())
     }
 }

@@ -45,19 +45,27 @@ pub(crate) fn open(
     prepare(&connection, durability)?;
     let found = version(&connection)?;
     if found as usize > migrations.len() {
-        return Err(StoreError::TooNew { found, known: migrations.len() as u32 });
+        return Err(StoreError::TooNew {
+            found,
+            known: migrations.len() as u32,
+        });
     }
     // WAL needs shared memory, which network filesystems do not give.
     let parent = path.parent().unwrap_or(path);
-    let journal = if filesystem::kind(parent).is_network() { "DELETE" } else { "WAL" };
+    let journal = if filesystem::kind(parent).is_network() {
+        "DELETE"
+    } else {
+        "WAL"
+    };
     connection.pragma_update(None, "journal_mode", journal)?;
     for (index, migration) in migrations.iter().enumerate().skip(found as usize) {
         if let Some(hook) = hook {
             hook("migrate").map_err(StoreError::io("cannot migrate the store"))?;
         }
         let next = index + 1;
-        connection
-            .execute_batch(&format!("BEGIN IMMEDIATE; {migration} PRAGMA user_version = {next}; COMMIT;"))?;
+        connection.execute_batch(&format!(
+            "BEGIN IMMEDIATE; {migration} PRAGMA user_version = {next}; COMMIT;"
+        ))?;
     }
     Ok(connection)
 }
@@ -65,8 +73,14 @@ pub(crate) fn open(
 fn prepare(connection: &Connection, durability: Durability) -> Result<(), StoreError> {
     // First of all, or a concurrent opener makes the next statement fail.
     connection.busy_timeout(Duration::from_secs(60))?;
-    let level = if durability == Durability::Full { "FULL" } else { "NORMAL" };
+    let level = if durability == Durability::Full {
+        "FULL"
+    } else {
+        "NORMAL"
+    };
     connection.pragma_update(None, "synchronous", level)?;
+    // Pages by memory map: thousands of look-ups without a system call each.
+    connection.pragma_update(None, "mmap_size", 256 << 20)?;
     connection.set_prepared_statement_cache_capacity(32);
     Ok(())
 }

@@ -49,7 +49,9 @@ pub enum StoreError {
     #[error("the store's database: {0}")]
     Database(String),
     /// Written by a later release.
-    #[error("the store was written by a later release of synapse (format {found}, this one knows {known})")]
+    #[error(
+        "the store was written by a later release of synapse (format {found}, this one knows {known})"
+    )]
     TooNew {
         /// Format found.
         found: u32,

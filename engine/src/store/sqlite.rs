@@ -7,6 +7,7 @@ use std::{
     sync::Mutex,
 };
 
+use rayon::prelude::*;
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::Serialize;
 use tempfile::NamedTempFile;
@@ -40,6 +41,9 @@ const MIGRATIONS: &[&str] = &["
         reasons TEXT NOT NULL, manifest BLOB NOT NULL);
     CREATE INDEX history_subject ON history (scope, stage, subject, id);
 "];
+
+/// More rows than this are decoded by all processors.
+const PARALLEL_ROWS: usize = 256;
 
 /// Runs of one subject that history keeps.
 const HISTORY_KEPT: u32 = 10;
@@ -83,7 +87,10 @@ impl SqliteStore {
                     .recursive(true)
                     .mode(0o700)
                     .create(&folder)
-                    .map_err(StoreError::io(format!("cannot create {}", folder.display())))?;
+                    .map_err(StoreError::io(format!(
+                        "cannot create {}",
+                        folder.display()
+                    )))?;
             }
         }
         let locks = Locks::new(root.join("locks"));
@@ -103,12 +110,13 @@ impl SqliteStore {
         let blobs = Blobs::new(root.to_owned(), hook);
         let connection = Mutex::new(connection);
         let in_use = Mutex::new(Some(in_use));
-        Ok(Self { root: root.to_owned(), connection, blobs, locks, in_use })
-    }
-
-    /// The folder for flat file indexes.
-    pub fn index_folder(&self) -> PathBuf {
-        self.root.join("index")
+        Ok(Self {
+            root: root.to_owned(),
+            connection,
+            blobs,
+            locks,
+            in_use,
+        })
     }
 
     /// Counts and sizes.
@@ -122,19 +130,29 @@ impl SqliteStore {
             blob_bytes: count("SELECT ifnull(sum(size), 0) FROM blob")?,
             streams: count("SELECT count(*) FROM stream")?,
             history: count("SELECT count(*) FROM history")?,
-            database_bytes: ["", "-wal"].iter().filter_map(|s| file(s).ok()).map(|m| m.len()).sum(),
+            database_bytes: ["", "-wal"]
+                .iter()
+                .filter_map(|s| file(s).ok())
+                .map(|m| m.len())
+                .sum(),
         })
     }
 }
 
 fn is_damage(why: &str) -> bool {
-    ["not a database", "malformed", "disk image"].iter().any(|sign| why.contains(sign))
+    ["not a database", "malformed", "disk image"]
+        .iter()
+        .any(|sign| why.contains(sign))
 }
 
 fn digest_at(row: &rusqlite::Row<'_>, index: usize) -> rusqlite::Result<Digest> {
     let bytes = row.get_ref(index)?.as_blob()?;
     Digest::from_slice(bytes).map_err(|error| {
-        rusqlite::Error::FromSqlConversionFailure(index, rusqlite::types::Type::Blob, Box::new(error))
+        rusqlite::Error::FromSqlConversionFailure(
+            index,
+            rusqlite::types::Type::Blob,
+            Box::new(error),
+        )
     })
 }
 
@@ -146,21 +164,31 @@ impl Store for SqliteStore {
         let connection = lock(&self.connection);
         // One read transaction: without it every look-up takes and drops a lock of its own.
         let transaction = connection.unchecked_transaction()?;
-        let mut select = transaction.prepare_cached("SELECT outcome, used FROM node WHERE key = ?1")?;
-        let mut found = Vec::with_capacity(keys.len());
+        let mut select =
+            transaction.prepare_cached("SELECT outcome, used FROM node WHERE key = ?1")?;
+        let mut found: Vec<Option<(String, i64)>> = Vec::with_capacity(keys.len());
         for key in keys {
-            let row = select
-                .query_row([key.0.as_bytes().as_slice()], |row| {
-                    let outcome = serde_json::from_str::<Outcome>(row.get_ref(0)?.as_str()?);
-                    Ok((outcome, row.get(1)?))
-                })
-                .optional()?;
-            // A row that cannot be read is a miss.
-            found.push(row.and_then(|(outcome, used)| Some(Row { outcome: outcome.ok()?, used })));
+            let row = select.query_row([key.0.as_bytes().as_slice()], |row| {
+                Ok((row.get_ref(0)?.as_str()?.to_owned(), row.get(1)?))
+            });
+            found.push(row.optional()?);
         }
         drop(select);
         transaction.commit()?;
-        Ok(found)
+        drop(connection);
+        let read = |(outcome, used): (String, i64)| {
+            // A row that cannot be read is a miss.
+            let outcome = serde_json::from_str::<Outcome>(&outcome).ok()?;
+            Some(Row { outcome, used })
+        };
+        if found.len() < PARALLEL_ROWS {
+            return Ok(found.into_iter().map(|row| row.and_then(read)).collect());
+        }
+        Ok(found
+            .into_par_iter()
+            .with_min_len(PARALLEL_ROWS / 2)
+            .map(|row| row.and_then(read))
+            .collect())
     }
 
     fn touch(&self, keys: &[Key], now: i64) -> Result<(), StoreError> {
@@ -195,7 +223,8 @@ impl Store for SqliteStore {
         self.blobs.sync()?;
         self.blobs.step("row.begin")?;
         let mut connection = lock(&self.connection);
-        let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+        let transaction =
+            connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
         for entry in entries {
             insert(&transaction, entry)?;
         }
@@ -248,17 +277,20 @@ impl Store for SqliteStore {
              WHERE scope = ?1 AND stage = ?2 AND subject = ?3 ORDER BY id DESC LIMIT ?4",
         )?;
         let limit = limit as u64;
-        let rows = select.query_map(params![subject.scope, subject.stage, subject.name, limit], |row| {
-            let manifest = row.get_ref(4)?.as_blob()?;
-            let past = Past {
-                key: Key(digest_at(row, 0)?),
-                at: row.get(1)?,
-                ms: row.get(2)?,
-                reasons: serde_json::from_str(row.get_ref(3)?.as_str()?).unwrap_or_default(),
-                record: unpack(manifest).unwrap_or_default(),
-            };
-            Ok(past)
-        })?;
+        let rows = select.query_map(
+            params![subject.scope, subject.stage, subject.name, limit],
+            |row| {
+                let manifest = row.get_ref(4)?.as_blob()?;
+                let past = Past {
+                    key: Key(digest_at(row, 0)?),
+                    at: row.get(1)?,
+                    ms: row.get(2)?,
+                    reasons: serde_json::from_str(row.get_ref(3)?.as_str()?).unwrap_or_default(),
+                    record: unpack(manifest).unwrap_or_default(),
+                };
+                Ok(past)
+            },
+        )?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
 }
@@ -282,7 +314,9 @@ fn insert(transaction: &Connection, entry: &Entry) -> Result<(), StoreError> {
     }
     for (codec, content, stream) in &entry.streams {
         transaction
-            .prepare_cached("INSERT OR REPLACE INTO stream VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?
+            .prepare_cached(
+                "INSERT OR REPLACE INTO stream VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            )?
             .execute(params![
                 content.as_bytes(),
                 codec,
@@ -301,7 +335,16 @@ fn insert(transaction: &Connection, entry: &Entry) -> Result<(), StoreError> {
             "INSERT INTO history (scope, stage, subject, key, at, ms, reasons, manifest)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
         )?
-        .execute(params![scope, stage, name, key, entry.at, entry.ms, reasons, pack(&entry.record)?])?;
+        .execute(params![
+            scope,
+            stage,
+            name,
+            key,
+            entry.at,
+            entry.ms,
+            reasons,
+            pack(&entry.record)?
+        ])?;
     transaction
         .prepare_cached(
             "DELETE FROM history WHERE scope = ?1 AND stage = ?2 AND subject = ?3 AND id <=
@@ -322,14 +365,17 @@ pub(super) fn forget_blob(connection: &Connection, blob: &Digest) -> Result<(), 
         "DELETE FROM stream WHERE archive = ?1",
         "DELETE FROM blob WHERE digest = ?1",
     ] {
-        transaction.prepare_cached(sql)?.execute([blob.as_slice()])?;
+        transaction
+            .prepare_cached(sql)?
+            .execute([blob.as_slice()])?;
     }
     Ok(transaction.commit()?)
 }
 
 /// Manifests repeat their paths: zstd pays even at its fastest level.
 fn pack(record: &Record) -> Result<Vec<u8>, StoreError> {
-    let json = serde_json::to_vec(record).map_err(|error| StoreError::Database(error.to_string()))?;
+    let json =
+        serde_json::to_vec(record).map_err(|error| StoreError::Database(error.to_string()))?;
     zstd::bulk::compress(&json, 1).map_err(StoreError::io("cannot compress a manifest"))
 }
 

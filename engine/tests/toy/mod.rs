@@ -14,8 +14,8 @@ use std::{
 
 use synapse_engine::{
     Cacheability, Cancel, Context, Digest, EventLog, Failure, Graph, GraphBuilder, Input, Inputs,
-    Label, Lane, Manifest, Node, NodeId, NodeReport, Outcome, Pending, Probe, Report, Rule, Session,
-    Store,
+    Label, Lane, Manifest, Node, NodeId, NodeReport, Outcome, Pending, Probe, Report, Rule,
+    Session, Store,
 };
 
 #[derive(Clone, Default)]
@@ -52,15 +52,25 @@ pub struct World {
 
 impl Node for Toy {
     fn rule(&self) -> Rule {
-        Rule { name: "toy", version: self.spec.version }
+        Rule {
+            name: "toy",
+            version: self.spec.version,
+        }
     }
 
     fn label(&self) -> Label {
-        Label { stage: "toy".into(), subject: self.spec.name.clone() }
+        Label {
+            stage: "toy".into(),
+            subject: self.spec.name.clone(),
+        }
     }
 
     fn lane(&self) -> Lane {
-        if self.spec.lane_io { Lane::Io } else { Lane::Cpu }
+        if self.spec.lane_io {
+            Lane::Io
+        } else {
+            Lane::Cpu
+        }
     }
 
     fn manifest(&self, inputs: Inputs<'_>, out: &mut dyn Manifest) -> Result<(), Pending> {
@@ -79,10 +89,15 @@ impl Node for Toy {
 
     fn probe(&self) -> Result<Probe, Failure> {
         if self.world.refused.lock().unwrap().contains(&self.spec.name) {
-            return Err(Failure::user("refused", format!("{} is refused", self.spec.name)));
+            return Err(Failure::user(
+                "refused",
+                format!("{} is refused", self.spec.name),
+            ));
         }
         if self.world.found.lock().unwrap().contains(&self.spec.name) {
-            return Ok(Probe::Satisfied(Outcome::new(Cacheability::Recheck).value("found", true)));
+            return Ok(Probe::Satisfied(
+                Outcome::new(Cacheability::Recheck).value("found", true),
+            ));
         }
         Ok(Probe::Run(Vec::new()))
     }
@@ -97,12 +112,21 @@ impl Node for Toy {
 
     fn restore(&self, _context: &Context<'_>, _outcome: &Outcome) -> Result<(), Failure> {
         self.world.restores.fetch_add(1, Ordering::SeqCst);
-        self.world.absent.lock().unwrap().retain(|name| *name != self.spec.name);
+        self.world
+            .absent
+            .lock()
+            .unwrap()
+            .retain(|name| *name != self.spec.name);
         Ok(())
     }
 
     fn run(&self, context: &Context<'_>) -> Result<Outcome, Failure> {
-        *self.runs.lock().unwrap().entry(self.spec.name.clone()).or_default() += 1;
+        *self
+            .runs
+            .lock()
+            .unwrap()
+            .entry(self.spec.name.clone())
+            .or_default() += 1;
         if self.spec.fails {
             return Err(Failure::user("toy", format!("{} fails", self.spec.name)));
         }
@@ -112,7 +136,9 @@ impl Node for Toy {
             let (digest, size) = context.input(index)?.blob_of("out").unwrap();
             let mut blob = context.blob(&digest, size)?;
             let mut own = String::new();
-            blob.file.read_to_string(&mut own).map_err(|_| Failure::missing_blob(digest))?;
+            blob.file
+                .read_to_string(&mut own)
+                .map_err(|_| Failure::missing_blob(digest))?;
             if Digest::of(own.as_bytes()) != digest {
                 return Err(Failure::missing_blob(digest));
             }
@@ -126,7 +152,8 @@ impl Node for Toy {
             text = Digest::of(text.as_bytes()).hex();
         }
         let mut file = context.writer()?;
-        file.write_all(text.as_bytes()).map_err(|e| Failure::environment("write", e.to_string()))?;
+        file.write_all(text.as_bytes())
+            .map_err(|e| Failure::environment("write", e.to_string()))?;
         let digest = Digest::of(text.as_bytes());
         context.place(file, &digest, text.len() as u64)?;
         self.world.made.lock().unwrap().push(self.spec.name.clone());
@@ -146,6 +173,7 @@ pub struct Bench {
     pub events: Arc<EventLog>,
     pub cancel: Cancel,
     pub fail_fast: bool,
+    pub thorough: bool,
     pub jobs: usize,
 }
 
@@ -162,6 +190,7 @@ impl Bench {
             events: Arc::default(),
             cancel: Cancel::default(),
             fail_fast: false,
+            thorough: true,
             jobs: 2,
         }
     }
@@ -176,6 +205,7 @@ impl Bench {
             jobs: self.jobs,
             io_jobs: 2,
             fail_fast: self.fail_fast,
+            thorough: self.thorough,
         }
     }
 
@@ -183,7 +213,11 @@ impl Bench {
         let mut builder = GraphBuilder::new();
         let mut ids = BTreeMap::new();
         for spec in specs {
-            let (spec, runs, world) = (spec.clone(), Arc::clone(&self.runs), Arc::clone(&self.world));
+            let (spec, runs, world) = (
+                spec.clone(),
+                Arc::clone(&self.runs),
+                Arc::clone(&self.world),
+            );
             let name = spec.name.clone();
             ids.insert(name, builder.node(Arc::new(Toy { spec, runs, world })));
         }
@@ -204,13 +238,17 @@ impl Bench {
 
     pub fn run(&self, specs: &[Spec]) -> BTreeMap<String, NodeReport> {
         let (report, ids) = self.try_run(specs).unwrap();
-        ids.into_iter().map(|(name, id)| (name, report.get(id).clone())).collect()
+        ids.into_iter()
+            .map(|(name, id)| (name, report.get(id).clone()))
+            .collect()
     }
 
     /// Runs since the last call, by name.
     pub fn taken(&self) -> Vec<String> {
         let runs = std::mem::take(&mut *self.runs.lock().unwrap());
-        runs.into_iter().flat_map(|(name, times)| (0..times).map(move |_| name.clone())).collect()
+        runs.into_iter()
+            .flat_map(|(name, times)| (0..times).map(move |_| name.clone()))
+            .collect()
     }
 }
 

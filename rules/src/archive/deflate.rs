@@ -127,7 +127,7 @@ pub fn chunk(dictionary: &[u8], data: &[u8], last: bool, out: &mut Vec<u8>) -> i
 
 #[cfg(test)]
 mod tests {
-    use std::io::Read as _;
+    use std::{fmt::Write as _, io::Read as _};
 
     use synapse_engine::Digest;
 
@@ -205,7 +205,7 @@ mod tests {
             for (name, data) in [("text", text(size, 1)), ("mixed", mixed(size, 2))] {
                 let stream = whole(&data, &mut out).unwrap_or_default();
                 let digest = Digest::of(stream).short();
-                seen += &format!("whole {name} {size}: {} {digest}\n", stream.len());
+                writeln!(seen, "whole {name} {size}: {} {digest}", stream.len()).unwrap();
             }
         }
         for size in [CHUNK - 1, CHUNK, CHUNK + 1, 9 << 20] {
@@ -216,7 +216,7 @@ mod tests {
             ] {
                 let stream = chunked(&data);
                 let digest = Digest::of(&stream).short();
-                seen += &format!("chunks {name} {size}: {} {digest}\n", stream.len());
+                writeln!(seen, "chunks {name} {size}: {} {digest}", stream.len()).unwrap();
             }
         }
         insta::assert_snapshot!(seen, @"

@@ -1,4 +1,4 @@
-//! Owns the archive of a plugin: writing it reproducibly ([`pack`]), the ZIP container ([`zip`])
+//! Owns the archive of a plugin: writing it reproducibly ([`mod@pack`]), the ZIP container ([`mod@zip`])
 //! and compressed streams ([`deflate`]) beneath, reading archives made by others ([`read`]), and
 //! the content digest by which two archives are the same release.
 
@@ -7,9 +7,9 @@ pub mod pack;
 #[cfg(test)]
 mod pack_tests;
 pub mod read;
-mod rule;
 #[cfg(test)]
 mod read_tests;
+mod rule;
 mod sink;
 mod source;
 mod stream;
@@ -27,7 +27,7 @@ pub fn valid_path(path: &str) -> bool {
     let bytes = path.as_bytes();
     let drive = bytes.len() >= 2 && bytes[0].is_ascii_alphabetic() && bytes[1] == b':';
     !drive
-        && path.len() <= usize::from(u16::MAX)
+        && u16::try_from(path.len()).is_ok()
         && !path.contains(['\0', '\\'])
         && path.split('/').all(|part| !matches!(part, "" | "." | ".."))
 }

@@ -262,7 +262,8 @@ pub(super) struct Output<'a> {
 
 /// Packs `files`, sorted by the bytes of their paths, into `out` (open for reading too; it is
 /// overwritten from its start and cut at the end of the archive). The archive depends on paths,
-/// executable bits and bytes of the files and on nothing else.
+/// executable bits and bytes of the files and on nothing else. `out` must not be a file that
+/// `streams` are kept in.
 ///
 /// `progress` is told the bytes of each piece read, every byte once; `cancelled` is asked between pieces. The
 /// executable bit is taken from `files`, not from the sources.
@@ -380,15 +381,11 @@ fn window_len(files: &[PackFile], window: u64) -> usize {
 fn prepare(job: &Job<'_>, file: &PackFile) -> Result<Ready, PackError> {
     job.check()?;
     let mut data = job.buffer(file.size as usize);
-    let ready = read_whole(file, &mut data).and_then(|()| {
+    let ready = read_whole(file, &mut data).map(|()| {
         job.read(data.len() as u64, false);
         let crc = crc32fast::hash(&data);
-        Ok(
-            match job.kept(file).and_then(|kept| restore(job, &kept, crc)) {
-                Some(ready) => ready,
-                None => compress(job, file, crc, &data),
-            },
-        )
+        let kept = job.kept(file).and_then(|kept| restore(job, &kept, crc));
+        kept.unwrap_or_else(|| compress(job, file, crc, &data))
     });
     job.give_back(data);
     ready

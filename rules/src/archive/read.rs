@@ -134,7 +134,8 @@ pub fn entries_within(path: &Path, limits: &Limits) -> Result<Vec<Entry>, ReadEr
     let config = Config {
         archive_offset: ArchiveOffset::Known(0),
     };
-    let mut archive = ZipArchive::with_config(config, BufReader::with_capacity(1 << 16, file))?;
+    // Each seek drops the buffer, and most of what is read through it are headers.
+    let mut archive = ZipArchive::with_config(config, BufReader::with_capacity(1 << 10, file))?;
     check_end(path, length, &archive)?;
     if archive.len() > limits.entries {
         return Err(ReadError::Bomb {

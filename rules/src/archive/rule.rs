@@ -9,8 +9,8 @@ use std::{
 };
 
 use synapse_engine::{
-    Cacheability, Context, Digest, Failure, Input, Inputs, Label, Manifest, Node, Outcome,
-    Pending, Rule, TreeEntry,
+    Cacheability, Context, Digest, Failure, Input, Inputs, Label, Manifest, Node, Outcome, Pending,
+    Rule, TreeEntry,
     store::{Store, Stream},
 };
 
@@ -23,7 +23,10 @@ use crate::{counters::Counters, plugin::Plugin, secrets::Scanner};
 /// The rule. Raise the version whenever the same files would give other bytes.
 ///
 /// 1: deflate streams by libdeflate and zlib-rs, sorted entries, fixed times.
-pub const RULE: Rule = Rule { name: "archive", version: 1 };
+pub const RULE: Rule = Rule {
+    name: "archive",
+    version: 1,
+};
 
 /// Bytes between two words about progress.
 const PROGRESS_STEP: u64 = 8 << 20;
@@ -43,7 +46,11 @@ pub struct ArchiveNode {
 impl ArchiveNode {
     /// The archive of `plugin`, its bytes scanned by `scanner`.
     pub fn new(plugin: Arc<Plugin>, scanner: Arc<Scanner>, counters: Arc<Counters>) -> Self {
-        Self { plugin, scanner, counters }
+        Self {
+            plugin,
+            scanner,
+            counters,
+        }
     }
 
     fn failure(&self, error: PackError) -> Failure {
@@ -57,9 +64,15 @@ impl ArchiveNode {
             }
             PackError::Secret(findings) => {
                 let mut failures = findings.iter().map(|finding| {
-                    let line = finding.line.map(|line| format!(":{line}")).unwrap_or_default();
+                    let line = finding
+                        .line
+                        .map(|line| format!(":{line}"))
+                        .unwrap_or_default();
                     let place = format!("{}{line}", folder.join(&finding.path).display());
-                    let what = format!("{} looks like a credential ({})", finding.path, finding.what);
+                    let what = format!(
+                        "{} looks like a credential ({})",
+                        finding.path, finding.what
+                    );
                     let hint = format!(
                         "ignore it in .synapseignore, or if it is none: --allow-secret {:?}",
                         finding.path
@@ -85,10 +98,11 @@ impl ArchiveNode {
                 Failure::environment("disk-full", format!("cannot write the archive: {error}"))
                     .hint("free some disk space, or run `synapse cache gc`, then run it again")
             }
-            PackError::Write { error } => {
-                Failure::environment("archive-write", format!("cannot write the archive: {error}"))
-                    .hint("check the disk and the permissions of the store")
-            }
+            PackError::Write { error } => Failure::environment(
+                "archive-write",
+                format!("cannot write the archive: {error}"),
+            )
+            .hint("check the disk and the permissions of the store"),
             PackError::Cancelled => Failure::cancelled(),
         }
     }
@@ -101,13 +115,19 @@ struct Kept<'a> {
 
 impl Streams for Kept<'_> {
     fn find(&self, content: &Digest) -> Option<Stream> {
-        let found = self.store.streams(&self.codec, std::slice::from_ref(content));
+        let found = self
+            .store
+            .streams(&self.codec, std::slice::from_ref(content));
         // Without kept streams everything is deflated anew; nothing is lost but time.
         found.ok().and_then(|mut found| found.pop().flatten())
     }
 
     fn open(&self, archive: &Digest) -> Option<Arc<File>> {
-        self.store.open_blob(archive).ok().flatten().map(|blob| Arc::new(blob.file))
+        self.store
+            .open_blob(archive)
+            .ok()
+            .flatten()
+            .map(|blob| Arc::new(blob.file))
     }
 }
 
@@ -117,7 +137,10 @@ impl Node for ArchiveNode {
     }
 
     fn label(&self) -> Label {
-        Label { stage: "archive".to_owned(), subject: self.plugin.subject() }
+        Label {
+            stage: "archive".to_owned(),
+            subject: self.plugin.subject(),
+        }
     }
 
     fn manifest(&self, _inputs: Inputs<'_>, out: &mut dyn Manifest) -> Result<(), Pending> {
@@ -130,10 +153,16 @@ impl Node for ArchiveNode {
     fn run(&self, context: &Context<'_>) -> Result<Outcome, Failure> {
         let entries = self.plugin.files.load();
         let total: u64 = entries.iter().map(|entry| entry.size).sum();
-        let files: Vec<PackFile> = entries.into_iter().map(|entry| self.pack_file(entry)).collect();
+        let files: Vec<PackFile> = entries
+            .into_iter()
+            .map(|entry| self.pack_file(entry))
+            .collect();
         // A stream counts as scanned only by the same scan.
         let codec = format!("{CODEC} {}", self.scanner.id());
-        let kept = Kept { store: context.store(), codec: codec.clone() };
+        let kept = Kept {
+            store: context.store(),
+            codec: codec.clone(),
+        };
         let mut out = context.writer()?;
         let done = AtomicU64::new(0);
         let progress = |bytes: u64| {
@@ -144,12 +173,23 @@ impl Node for ArchiveNode {
             }
         };
         let cancel = context.cancel().clone();
-        let packed = pack(&files, out.as_file_mut(), &kept, &self.scanner, &progress, &|| cancel.cancelled())
-            .map_err(|error| self.failure(error))?;
+        let packed = pack(
+            &files,
+            out.as_file_mut(),
+            &kept,
+            &self.scanner,
+            &progress,
+            &|| cancel.cancelled(),
+        )
+        .map_err(|error| self.failure(error))?;
         if packed.content != self.plugin.files.digest() {
-            return Err(Failure::bug("the archive does not hold the files that it was asked to hold"));
+            return Err(Failure::bug(
+                "the archive does not hold the files that it was asked to hold",
+            ));
         }
-        self.counters.files_deflated.fetch_add(packed.deflated, Ordering::Relaxed);
+        self.counters
+            .files_deflated
+            .fetch_add(packed.deflated, Ordering::Relaxed);
         context.place(out, &packed.blake3, packed.size)?;
         context.keep_streams(&codec, packed.streams.into_iter());
         Ok(Outcome::new(Cacheability::Store)
@@ -163,8 +203,22 @@ impl ArchiveNode {
     fn pack_file(&self, entry: TreeEntry) -> PackFile {
         let source = self.plugin.source_of(&entry.path);
         // A link was found to stay inside; the digest holds whatever it leads to now.
-        let follow = source.symlink_metadata().is_ok_and(|meta| meta.is_symlink());
-        let TreeEntry { path, executable, size, digest } = entry;
-        PackFile { path, source, executable, size, digest, follow }
+        let follow = source
+            .symlink_metadata()
+            .is_ok_and(|meta| meta.is_symlink());
+        let TreeEntry {
+            path,
+            executable,
+            size,
+            digest,
+        } = entry;
+        PackFile {
+            path,
+            source,
+            executable,
+            size,
+            digest,
+            follow,
+        }
     }
 }

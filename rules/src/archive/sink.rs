@@ -166,13 +166,11 @@ fn left_half(blocks: usize) -> usize {
 }
 
 fn merge(blocks: &[ChainingValue]) -> ChainingValue {
-    match blocks {
-        [one] => *one,
-        _ => {
-            let (left, right) = blocks.split_at(left_half(blocks.len()));
-            merge_subtrees_non_root(&merge(left), &merge(right), Mode::Hash)
-        }
+    if let [one] = blocks {
+        return *one;
     }
+    let (left, right) = blocks.split_at(left_half(blocks.len()));
+    merge_subtrees_non_root(&merge(left), &merge(right), Mode::Hash)
 }
 
 #[cfg(test)]

@@ -15,21 +15,54 @@ pub const VERSION: u32 = 1;
 /// What no plugin means to publish. A `!pattern` in an ignore file brings any of it back.
 pub const DEFAULTS: &[&str] = &[
     // Version control
-    ".git", ".gitignore", ".gitattributes", ".gitmodules", ".hg", ".hgignore", ".hgtags", ".svn",
-    ".bzr", "CVS", "_darcs",
+    ".git",
+    ".gitignore",
+    ".gitattributes",
+    ".gitmodules",
+    ".hg",
+    ".hgignore",
+    ".hgtags",
+    ".svn",
+    ".bzr",
+    "CVS",
+    "_darcs",
     // Python leavings
-    "__pycache__", "*.py[cod]", "*.egg-info", "*.egg",
+    "__pycache__",
+    "*.py[cod]",
+    "*.egg-info",
+    "*.egg",
     // Environments and their secrets
-    ".venv", "venv", "env", ".env", ".env.*",
+    ".venv",
+    "venv",
+    "env",
+    ".env",
+    ".env.*",
     // Editors
-    ".idea", ".vscode", ".vs", "*.swp", "*.swo", "*~",
+    ".idea",
+    ".vscode",
+    ".vs",
+    "*.swp",
+    "*.swo",
+    "*~",
     // Builds
-    "dist", "build", "node_modules",
+    "dist",
+    "build",
+    "node_modules",
     // Tool caches and reports
-    ".mypy_cache", ".pytest_cache", ".ruff_cache", ".tox", ".nox", ".cache", ".coverage",
-    ".coverage.*", "htmlcov", "coverage.xml", "*.log",
+    ".mypy_cache",
+    ".pytest_cache",
+    ".ruff_cache",
+    ".tox",
+    ".nox",
+    ".cache",
+    ".coverage",
+    ".coverage.*",
+    "htmlcov",
+    "coverage.xml",
+    "*.log",
     // Systems
-    ".DS_Store", "Thumbs.db",
+    ".DS_Store",
+    "Thumbs.db",
     // Our own
     ".synapse",
 ];
@@ -69,7 +102,11 @@ impl Level {
             return Ok(None);
         }
         let digest = Digest::of(&texts.concat());
-        Ok(Some(Self { folder: folder.to_owned(), files, digest }))
+        Ok(Some(Self {
+            folder: folder.to_owned(),
+            files,
+            digest,
+        }))
     }
 
     /// Digest of its texts.
@@ -88,7 +125,10 @@ impl Level {
 }
 
 fn is_absent(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::IsADirectory)
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::IsADirectory
+    )
 }
 
 fn parse(bytes: &[u8]) -> Gitignore {

@@ -85,27 +85,45 @@ impl FileSetError {
     /// As a failure with a hint.
     pub fn failure(&self, plugin: &Path) -> Failure {
         let (code, path, hint) = match self {
-            Self::LeadsOut { path, .. } => {
-                ("symlink-out", path, "copy the file into the plugin, or ignore the link in .synapseignore")
-            }
-            Self::Dangling { path, .. } => {
-                ("symlink-dangling", path, "remove the link, or ignore it in .synapseignore")
-            }
-            Self::Circle { path } => {
-                ("symlink-circle", path, "remove the link, or ignore it in .synapseignore")
-            }
-            Self::Special { path, .. } => {
-                ("special-file", path, "remove it, or ignore it in .synapseignore")
-            }
-            Self::Name { path, .. } => ("file-name", path, "rename it, or ignore it in .synapseignore"),
-            Self::Unreadable { path, .. } => {
-                ("unreadable", path, "make it readable, or ignore it in .synapseignore")
-            }
-            Self::Restless { path } => {
-                ("edited-while-reading", path, "wait until whatever writes it is done, or ignore it")
-            }
+            Self::LeadsOut { path, .. } => (
+                "symlink-out",
+                path,
+                "copy the file into the plugin, or ignore the link in .synapseignore",
+            ),
+            Self::Dangling { path, .. } => (
+                "symlink-dangling",
+                path,
+                "remove the link, or ignore it in .synapseignore",
+            ),
+            Self::Circle { path } => (
+                "symlink-circle",
+                path,
+                "remove the link, or ignore it in .synapseignore",
+            ),
+            Self::Special { path, .. } => (
+                "special-file",
+                path,
+                "remove it, or ignore it in .synapseignore",
+            ),
+            Self::Name { path, .. } => (
+                "file-name",
+                path,
+                "rename it, or ignore it in .synapseignore",
+            ),
+            Self::Unreadable { path, .. } => (
+                "unreadable",
+                path,
+                "make it readable, or ignore it in .synapseignore",
+            ),
+            Self::Restless { path } => (
+                "edited-while-reading",
+                path,
+                "wait until whatever writes it is done, or ignore it",
+            ),
         };
-        Failure::user(code, self.to_string()).at(plugin.join(path).display().to_string()).hint(hint)
+        Failure::user(code, self.to_string())
+            .at(plugin.join(path).display().to_string())
+            .hint(hint)
     }
 }
 
@@ -149,7 +167,10 @@ struct Walker<'a> {
 
 /// Walks the plugin and hashes what is not known.
 pub fn scan(walk: &Walk<'_>) -> Result<Subtree, FileSetError> {
-    let unreadable = |error: &io::Error| FileSetError::Unreadable { path: String::new(), why: error.to_string() };
+    let unreadable = |error: &io::Error| FileSetError::Unreadable {
+        path: String::new(),
+        why: error.to_string(),
+    };
     let real_root = fs::canonicalize(walk.root).map_err(|error| unreadable(&error))?;
     let mut walker = Walker {
         walk,
@@ -177,13 +198,24 @@ pub fn scan(walk: &Walk<'_>) -> Result<Subtree, FileSetError> {
     files.sort_by(|a, b| a.path.as_bytes().cmp(b.path.as_bytes()));
     folders.sort_by(|a, b| a.path.as_bytes().cmp(b.path.as_bytes()));
     let dev = folders.first().map(|folder| folder.stat.dev);
-    let one_device = files.iter().map(|file| file.stat.dev).chain(folders.iter().map(|f| f.stat.dev));
+    let one_device = files
+        .iter()
+        .map(|file| file.stat.dev)
+        .chain(folders.iter().map(|f| f.stat.dev));
     let settled = honest
         && !walker.links
         && one_device.map(Some).all(|own| own == dev)
         && files.iter().all(|file| file.settled)
-        && folders.iter().all(|folder| rested(folder.stat.ctime, FOLDER_REST, walk.now));
-    Ok(Subtree { guard: Digest::of(&[]), folders, files, note: Vec::new(), settled })
+        && folders
+            .iter()
+            .all(|folder| rested(folder.stat.ctime, FOLDER_REST, walk.now));
+    Ok(Subtree {
+        guard: Digest::of(&[]),
+        folders,
+        files,
+        note: Vec::new(),
+        settled,
+    })
 }
 
 fn rested(ctime: i64, rest: i64, now: i64) -> bool {
@@ -192,21 +224,36 @@ fn rested(ctime: i64, rest: i64, now: i64) -> bool {
 
 impl Walker<'_> {
     /// Lists one folder. `trail` holds the real paths of the folders above, to notice circles.
-    fn folder(&mut self, own: &str, only_wheels: bool, trail: &mut Vec<PathBuf>) -> Result<(), FileSetError> {
+    fn folder(
+        &mut self,
+        own: &str,
+        only_wheels: bool,
+        trail: &mut Vec<PathBuf>,
+    ) -> Result<(), FileSetError> {
         let path = self.walk.root.join(own);
         let unreadable = |error: io::Error| FileSetError::Unreadable {
-            path: if own.is_empty() { ".".to_owned() } else { own.to_owned() },
+            path: if own.is_empty() {
+                ".".to_owned()
+            } else {
+                own.to_owned()
+            },
             why: error.to_string(),
         };
         // Before the listing: a change after it shows next time.
-        let stat = statat(CWD, &path, AtFlags::empty()).map_err(|error| unreadable(error.into()))?;
-        self.folders.push(FolderEntry { path: own.to_owned(), stat: FileStat::from(&stat) });
+        let stat =
+            statat(CWD, &path, AtFlags::empty()).map_err(|error| unreadable(error.into()))?;
+        self.folders.push(FolderEntry {
+            path: own.to_owned(),
+            stat: FileStat::from(&stat),
+        });
         let place = join(self.walk.place, own);
         let level = Level::read(&path, &place).map_err(unreadable)?;
         let depth = self.levels.len();
         if level.is_some() {
             for name in IGNORE_FILES {
-                if let Ok(meta) = fs::metadata(path.join(name)).and_then(|meta| Ok((meta.is_file(), meta.len()))) {
+                if let Ok(meta) =
+                    fs::metadata(path.join(name)).and_then(|meta| Ok((meta.is_file(), meta.len())))
+                {
                     self.found(join(own, name), meta, false);
                 }
             }
@@ -224,8 +271,17 @@ impl Walker<'_> {
         if !is_file {
             return;
         }
-        let list = if packed { &mut self.files } else { &mut self.watched };
-        list.push(Found { path, packed, link: false, size });
+        let list = if packed {
+            &mut self.files
+        } else {
+            &mut self.watched
+        };
+        list.push(Found {
+            path,
+            packed,
+            link: false,
+            size,
+        });
     }
 
     fn entry(
@@ -237,10 +293,12 @@ impl Walker<'_> {
     ) -> Result<(), FileSetError> {
         let raw = entry.file_name();
         let shown = || join(parent, &raw.to_string_lossy());
-        let kind = entry.file_type().map_err(|error| FileSetError::Unreadable {
-            path: shown(),
-            why: error.to_string(),
-        })?;
+        let kind = entry
+            .file_type()
+            .map_err(|error| FileSetError::Unreadable {
+                path: shown(),
+                why: error.to_string(),
+            })?;
         let name = raw.to_str();
         let own = join(parent, name.unwrap_or_default());
         let mut is_dir = kind.is_dir();
@@ -257,10 +315,16 @@ impl Walker<'_> {
             return Ok(());
         }
         let Some(name) = name else {
-            return Err(FileSetError::Name { path: shown(), why: "is not UTF-8" });
+            return Err(FileSetError::Name {
+                path: shown(),
+                why: "is not UTF-8",
+            });
         };
         if let Some(why) = bad_name(name, &own) {
-            return Err(FileSetError::Name { path: own.replace(char::is_control, "?"), why });
+            return Err(FileSetError::Name {
+                path: own.replace(char::is_control, "?"),
+                why,
+            });
         }
         if let Some(target) = link {
             self.links = true;
@@ -274,10 +338,17 @@ impl Walker<'_> {
                 trail.pop();
                 return Ok(());
             }
-            let meta = fs::metadata(&real)
-                .map_err(|error| FileSetError::Unreadable { path: own.clone(), why: error.to_string() })?;
+            let meta = fs::metadata(&real).map_err(|error| FileSetError::Unreadable {
+                path: own.clone(),
+                why: error.to_string(),
+            })?;
             special(&own, meta.file_type())?;
-            self.files.push(Found { path: own, packed: true, link: true, size: meta.len() });
+            self.files.push(Found {
+                path: own,
+                packed: true,
+                link: true,
+                size: meta.len(),
+            });
             return Ok(());
         }
         if is_dir {
@@ -299,10 +370,15 @@ impl Walker<'_> {
             return (true, false);
         }
         let wheels = self.walk.wheels_dir.trim_matches('/');
-        let in_wheels = own.strip_prefix(wheels).is_some_and(|rest| rest.starts_with('/'));
+        let in_wheels = own
+            .strip_prefix(wheels)
+            .is_some_and(|rest| rest.starts_with('/'));
         let is_wheel = !is_dir && in_wheels && own.ends_with(".whl");
         let leads = is_dir
-            && (own == wheels || wheels.strip_prefix(own).is_some_and(|rest| rest.starts_with('/')));
+            && (own == wheels
+                || wheels
+                    .strip_prefix(own)
+                    .is_some_and(|rest| rest.starts_with('/')));
         let verdict = decide(&self.levels, &join(self.walk.place, own), own, is_dir);
         match verdict {
             Verdict::Keep => (!only_wheels || is_wheel || leads, only_wheels),
@@ -311,15 +387,31 @@ impl Walker<'_> {
         }
     }
 
-    fn inside(&self, own: &str, path: &Path, target: io::Result<PathBuf>) -> Result<PathBuf, FileSetError> {
-        let shown = || fs::read_link(path).unwrap_or_default().display().to_string();
+    fn inside(
+        &self,
+        own: &str,
+        path: &Path,
+        target: io::Result<PathBuf>,
+    ) -> Result<PathBuf, FileSetError> {
+        let shown = || {
+            fs::read_link(path)
+                .unwrap_or_default()
+                .display()
+                .to_string()
+        };
         match target {
             Ok(real) if real.starts_with(&self.real_root) => Ok(real),
-            Ok(_) => Err(FileSetError::LeadsOut { path: own.to_owned(), target: shown() }),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                Err(FileSetError::Dangling { path: own.to_owned(), target: shown() })
-            }
-            Err(_) => Err(FileSetError::Circle { path: own.to_owned() }),
+            Ok(_) => Err(FileSetError::LeadsOut {
+                path: own.to_owned(),
+                target: shown(),
+            }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(FileSetError::Dangling {
+                path: own.to_owned(),
+                target: shown(),
+            }),
+            Err(_) => Err(FileSetError::Circle {
+                path: own.to_owned(),
+            }),
         }
     }
 }
@@ -333,7 +425,10 @@ fn special(path: &str, kind: fs::FileType) -> Result<(), FileSetError> {
         kind if kind.is_block_device() || kind.is_char_device() => "device",
         _ => "special file",
     };
-    Err(FileSetError::Special { path: path.to_owned(), what })
+    Err(FileSetError::Special {
+        path: path.to_owned(),
+        what,
+    })
 }
 
 fn bad_name(name: &str, path: &str) -> Option<&'static str> {
@@ -344,7 +439,10 @@ fn bad_name(name: &str, path: &str) -> Option<&'static str> {
         return Some("contains control characters");
     }
     // Characters that reorder text make a name look like another one.
-    if name.chars().any(|c| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')) {
+    if name
+        .chars()
+        .any(|c| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'))
+    {
         return Some("contains characters that change the direction of text");
     }
     (path.len() > 4096).then_some("is longer than 4,096 bytes")
@@ -364,29 +462,58 @@ fn hash_entry(walk: &Walk<'_>, found: &Found, honest: bool) -> Result<FileEntry,
         path: found.path.clone(),
         why: error.to_string(),
     };
-    if let Some((stat, digest)) = walk.known.get(found.path.as_str()).filter(|_| honest && !found.link) {
-        let now = statat(CWD, &full, AtFlags::SYMLINK_NOFOLLOW).map_err(|error| unreadable(error.into()))?;
+    if let Some((stat, digest)) = walk
+        .known
+        .get(found.path.as_str())
+        .filter(|_| honest && !found.link)
+    {
+        let now = statat(CWD, &full, AtFlags::SYMLINK_NOFOLLOW)
+            .map_err(|error| unreadable(error.into()))?;
         let now = FileStat::from(&now);
         if now == *stat {
             let (path, packed) = (found.path.clone(), found.packed);
-            return Ok(FileEntry { path, stat: now, digest: *digest, packed, settled: true });
+            return Ok(FileEntry {
+                path,
+                stat: now,
+                digest: *digest,
+                packed,
+                settled: true,
+            });
         }
     }
     for _ in 0..TRIES {
-        let flags = if found.link { OFlags::empty() } else { OFlags::NOFOLLOW };
-        let open = openat(CWD, &full, OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | flags, Mode::empty());
+        let flags = if found.link {
+            OFlags::empty()
+        } else {
+            OFlags::NOFOLLOW
+        };
+        let open = openat(
+            CWD,
+            &full,
+            OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | flags,
+            Mode::empty(),
+        );
         let mut file = File::from(open.map_err(|error| unreadable(error.into()))?);
-        let before = FileStat::from(&fstat(file.as_fd()).map_err(|error| unreadable(error.into()))?);
+        let before =
+            FileStat::from(&fstat(file.as_fd()).map_err(|error| unreadable(error.into()))?);
         let digest = hash_file(&mut file, before.size).map_err(unreadable)?;
         walk.hashed.fetch_add(1, Ordering::Relaxed);
         let after = FileStat::from(&fstat(file.as_fd()).map_err(|error| unreadable(error.into()))?);
         if before == after {
             let settled = honest && !found.link && rested(after.ctime, FILE_REST, walk.now);
             let (path, packed) = (found.path.clone(), found.packed);
-            return Ok(FileEntry { path, stat: after, digest, packed, settled });
+            return Ok(FileEntry {
+                path,
+                stat: after,
+                digest,
+                packed,
+                settled,
+            });
         }
     }
-    Err(FileSetError::Restless { path: found.path.clone() })
+    Err(FileSetError::Restless {
+        path: found.path.clone(),
+    })
 }
 
 fn hash_file(file: &mut File, size: u64) -> io::Result<Digest> {

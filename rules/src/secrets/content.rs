@@ -285,14 +285,33 @@ impl TextScan {
             return;
         }
         let mut block = std::mem::take(&mut self.kept);
-        block.extend_from_slice(bytes);
+        if bytes.len() > 4 * REACH {
+            // Only the seam is put together; the rest is scanned where it is.
+            let seam = block.len();
+            block.extend_from_slice(&bytes[..2 * REACH]);
+            self.scan(&block, seam + REACH, special);
+            self.lines += newlines(&block[..seam]);
+            self.done = REACH;
+            self.advance(bytes, special);
+            block.clear();
+            block.extend_from_slice(&bytes[bytes.len() - 2 * REACH..]);
+        } else {
+            block.extend_from_slice(bytes);
+            let keep = self.advance(&block, special);
+            block.drain(..keep);
+        }
+        self.kept = block;
+    }
+
+    /// Scans a block but for what needs the bytes behind it, and moves to what must be kept of it:
+    /// the rest, and as much again to look back at. Returns the offset of that.
+    fn advance(&mut self, block: &[u8], special: Option<&'static Rule>) -> usize {
         let end = block.len().saturating_sub(REACH).max(self.done);
-        self.scan(&block, end, special);
+        self.scan(block, end, special);
         let keep = end.saturating_sub(REACH);
         self.lines += newlines(&block[..keep]);
         self.done = end - keep;
-        block.drain(..keep);
-        self.kept = block;
+        keep
     }
 
     pub(super) fn finish(mut self, special: Option<&'static Rule>) -> Vec<Hit> {
@@ -359,7 +378,14 @@ impl TextScan {
 }
 
 fn newlines(bytes: &[u8]) -> u64 {
-    bytes.iter().filter(|byte| **byte == b'\n').count() as u64
+    // Sums that fit a byte are what the compiler makes fast.
+    let sum = |bytes: &[u8]| {
+        bytes
+            .iter()
+            .map(|byte| u8::from(*byte == b'\n'))
+            .sum::<u8>()
+    };
+    bytes.chunks(255).map(|bytes| u64::from(sum(bytes))).sum()
 }
 
 fn line_end(block: &[u8], at: usize) -> usize {
@@ -450,8 +476,8 @@ fn private_key(before: &[u8], after: &[u8]) -> bool {
     // Ends of lines, as they are or escaped, quotes and what joins strings.
     loop {
         rest = match rest {
-            [b'\\', b'n' | b'r' | b't', tail @ ..] => tail,
-            [
+            [b'\\', b'n' | b'r' | b't', tail @ ..]
+            | [
                 b' ' | b'\t' | b'\r' | b'\n' | b'"' | b'\'' | b'+' | b'\\' | b'|' | b',',
                 tail @ ..,
             ] => tail,
@@ -516,10 +542,7 @@ fn url(before: &[u8], after: &[u8]) -> bool {
 
 /// `name = value` or `"name": "value"`, the value being literal.
 fn setting(before: &[u8], after: &[u8], digit: bool) -> bool {
-    if before
-        .last()
-        .is_some_and(|byte| byte.is_ascii_alphanumeric())
-    {
+    if before.last().is_some_and(u8::is_ascii_alphanumeric) {
         return false;
     }
     let skip =
