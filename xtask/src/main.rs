@@ -6,6 +6,7 @@
 )]
 
 mod bench;
+mod demo;
 mod faults;
 mod gen_monorepo;
 mod process;
@@ -28,6 +29,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Chore {
+    /// Publishes the sample workspace twice on this machine, and shows what that takes.
+    Demo(demo::Args),
     /// Runs every check: format, lints, rules of the house, licences, tests.
     Test(test::Args),
     /// Checks the rules of the house that compilers do not know.
@@ -45,6 +48,7 @@ enum Chore {
 
 fn main() -> ExitCode {
     let done = match Cli::parse().chore {
+        Chore::Demo(args) => demo::run(&args),
         Chore::Test(args) => test::run(&args),
         Chore::Tidy => tidy::run(),
         Chore::Bench(args) => bench::run(&args),

@@ -129,6 +129,7 @@ fn text(
             Some(Decision::Unknown) => "depends on what the stage before it makes",
             Some(_) => "up to date",
             None if *stage == "upload" && !target => "not planned: log in, or add --local",
+            None if report.failure.is_some() => "not planned: the upload is refused",
             None => "not needed: what it feeds is up to date",
         };
         printer.line(format!("  {} {state}", paint(BOLD, format!("{stage:9}"))));

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use synapse_engine::{Decision, reason};
+use synapse_engine::{Decision, DirtyReason, reason};
 use synapse_rules::publish::{PluginReport, Stage, Status};
 
 use super::{
@@ -76,6 +76,10 @@ pub fn plugins(printer: &mut Printer, reports: &[PluginReport], verbose: bool) {
             .stages
             .iter()
             .find_map(|stage| match &stage.report.decision {
+                // Of a stage it says something, of a plugin it would read as a failing.
+                Decision::Run(reasons) if matches!(reasons[..], [DirtyReason::FirstRun]) => {
+                    Some("first time".to_owned())
+                }
                 Decision::Run(reasons) if !reasons.is_empty() => Some(reason::summary(reasons)),
                 _ => None,
             });
