@@ -312,7 +312,15 @@ fn by_code(app: &App, selected: &mut Selected, codes: &[String]) -> Result<(), F
                 }
                 known.push((code, subject));
             }
-            Err(failure) => broken = broken.or(Some(failure)),
+            Err(failure) => {
+                // Its own failure says more than that its code is unknown.
+                let folder = source.place.rsplit('/').next().unwrap_or_default();
+                if let Some(code) = codes.iter().find(|code| folder.contains(code.as_str())) {
+                    kept.push(source.clone());
+                    known.push((code.clone(), code.clone()));
+                }
+                broken = broken.or(Some(failure));
+            }
         }
     }
     for wanted in codes {

@@ -82,6 +82,13 @@ impl Failure {
         Self::new(FailureKind::Bug, "internal", message)
     }
 
+    /// A stage panicked; what it said.
+    pub fn panicked(panic: &(dyn std::any::Any + Send)) -> Self {
+        let said = panic.downcast_ref::<&str>().map(ToString::to_string);
+        let said = said.or_else(|| panic.downcast_ref::<String>().cloned());
+        Self::bug(said.unwrap_or_else(|| "a stage panicked".to_owned()))
+    }
+
     /// Work was asked to stop.
     pub fn cancelled() -> Self {
         Self::new(FailureKind::Cancelled, "cancelled", "interrupted")

@@ -9,7 +9,7 @@ use std::{
     collections::HashMap, ffi::CStr, fs, io::Write, os::fd::BorrowedFd, path::Path, sync::Arc,
 };
 
-use rustix::fs::{AtFlags, FileType, Stat, statat};
+use rustix::fs::{AtFlags, FileType, Stat, fstat, statat};
 
 use crate::{
     digest::Digest,
@@ -325,12 +325,10 @@ impl Section {
         }
         let stat = |path: &[u8]| {
             let path = CStr::from_bytes_with_nul(path).ok()?;
-            let flags = if path.is_empty() {
-                AtFlags::EMPTY_PATH
-            } else {
-                AtFlags::SYMLINK_NOFOLLOW
-            };
-            statat(root, path, flags).ok()
+            if path.is_empty() {
+                return fstat(root).ok();
+            }
+            statat(root, path, AtFlags::SYMLINK_NOFOLLOW).ok()
         };
         let dev = self.number(0);
         for record in (0..self.folders()).map(|index| HEAD + index * DIR) {

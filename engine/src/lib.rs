@@ -5,6 +5,7 @@
 //! environment and the clock as arguments. See `docs/architecture.md` for the invariants.
 
 pub mod cancel;
+mod commit;
 pub mod digest;
 pub mod event;
 pub mod failure;
@@ -16,6 +17,7 @@ pub mod node;
 pub mod outcome;
 pub mod plan;
 pub mod reason;
+pub mod report;
 pub mod schedule;
 pub mod stable_hash;
 pub mod store;
@@ -31,7 +33,8 @@ pub use node::{Context, Inputs, Lane, Node, Pending, Probe, Rule, store_failure}
 pub use outcome::{Cacheability, Outcome, Output};
 pub use plan::{Decision, Plan, Planned, Session, plan};
 pub use reason::DirtyReason;
-pub use schedule::{NodeReport, NodeState, Report, run};
+pub use report::{NodeReport, NodeState, Report};
+pub use schedule::run;
 pub use stable_hash::{StableHash, StableHasher};
 pub use store::{Store, StoreError};
 pub use tree::{Tree, TreeEntry};

@@ -363,8 +363,33 @@ fn settle(
                 reasons = seen;
             }
         }
-        Err(failure) => planned.failure = Some(failure),
+        Err(failure) => {
+            planned.failure = Some(failure);
+            if reasons.is_empty() {
+                reasons = reasons_of(session, node.as_ref(), Inputs(&inputs))?;
+            }
+            explain_inputs(graph, session, plan, id)?;
+        }
     }
+    let planned = &mut plan.nodes[id.index()];
     planned.decision = Decision::Run(reasons);
+    Ok(())
+}
+
+/// Nothing will run for a refused node, but what would have to says which inputs changed.
+fn explain_inputs(
+    graph: &Graph,
+    session: &Session,
+    plan: &mut Plan,
+    id: NodeId,
+) -> Result<(), Failure> {
+    for on in graph.dependencies(id) {
+        let inputs = inputs_of(graph, |on| plan.nodes[on.index()].outcome.clone(), *on);
+        let planned = &mut plan.nodes[on.index()];
+        if matches!(&planned.decision, Decision::Run(reasons) if reasons.is_empty()) {
+            let reasons = reasons_of(session, graph.node(*on).as_ref(), Inputs(&inputs))?;
+            planned.decision = Decision::Run(reasons);
+        }
+    }
     Ok(())
 }

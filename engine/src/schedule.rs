@@ -15,9 +15,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use serde::{Deserialize, Serialize};
-
 use crate::{
+    commit::{Committed, ToCommit, commit_all},
     digest::Digest,
     event::Event,
     failure::{Failure, FailureKind},
@@ -27,6 +26,7 @@ use crate::{
     outcome::{Cacheability, Outcome},
     plan::{Decision, Plan, Session, inputs_of, key_of, reasons_of, record_of},
     reason::DirtyReason,
+    report::{NodeReport, NodeState, Report},
     store::{Entry, Guard, Lock, Stream},
 };
 
@@ -36,81 +36,6 @@ const LOCK_POLL: Duration = Duration::from_millis(5);
 const CANCEL_POLL: Duration = Duration::from_millis(50);
 /// How often a node may lose one input's file before that is a failure.
 const BLOB_RETRIES: u32 = 2;
-/// Results that are made durable together at most.
-const BATCH: usize = 256;
-
-/// Where a node is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum NodeState {
-    /// Nobody needs it.
-    Idle,
-    /// Its dependencies are not done.
-    Waiting,
-    /// It can start.
-    Ready,
-    /// It is at work.
-    Running,
-    /// Its result is known.
-    Done,
-    /// It failed.
-    Failed,
-    /// One before it failed.
-    Skipped,
-    /// Work was asked to stop first.
-    Cancelled,
-}
-
-/// What became of one node.
-#[derive(Debug, Clone)]
-pub struct NodeReport {
-    /// Where it ended.
-    pub state: NodeState,
-    /// Its key, when it got one.
-    pub key: Option<Key>,
-    /// What was decided, with reasons.
-    pub decision: Decision,
-    /// Its result.
-    pub outcome: Option<Arc<Outcome>>,
-    /// How long it ran, milliseconds.
-    pub ms: u64,
-    /// Why it failed.
-    pub failure: Option<Failure>,
-    /// Another process made the result while this one waited.
-    pub shared: bool,
-}
-
-/// What became of a run.
-#[derive(Debug)]
-pub struct Report {
-    nodes: Vec<NodeReport>,
-}
-
-impl Report {
-    /// What became of a node.
-    pub fn get(&self, id: NodeId) -> &NodeReport {
-        &self.nodes[id.index()]
-    }
-
-    /// Nodes that ran to a result.
-    pub fn ran(&self) -> usize {
-        let ran = |node: &&NodeReport| {
-            node.state == NodeState::Done
-                && matches!(node.decision, Decision::Run(_))
-                && !node.shared
-        };
-        self.nodes.iter().filter(ran).count()
-    }
-
-    /// Nodes whose result was found.
-    pub fn hits(&self) -> usize {
-        let hit = |node: &&NodeReport| {
-            node.state == NodeState::Done && (node.decision.is_known() || node.shared)
-        };
-        self.nodes.iter().filter(hit).count()
-    }
-}
-
 enum Message {
     Finished {
         id: NodeId,
@@ -118,21 +43,12 @@ enum Message {
         work: Box<Result<Work, Failure>>,
         ms: u64,
     },
-    Committed {
-        ids: Vec<NodeId>,
-        result: Result<(), Failure>,
-    },
+    Committed(Committed),
 }
 
 struct Work {
     outcome: Outcome,
     streams: Vec<(String, Digest, Stream)>,
-}
-
-struct ToCommit {
-    id: NodeId,
-    entry: Entry,
-    guard: Option<Guard>,
 }
 
 /// Runs what a plan needs. Independent nodes go on after a failure unless the session says
@@ -146,7 +62,8 @@ pub fn run(graph: &Arc<Graph>, plan: &Plan, session: &Session) -> Report {
     let (to_commit, commits) = channel::<ToCommit>();
     let committer = {
         let (session, inbox) = (session.clone(), run.inbox.clone());
-        thread::spawn(move || commit_all(&session, &commits, &inbox))
+        let done = move |batch| inbox.send(Message::Committed(batch)).is_ok();
+        thread::spawn(move || commit_all(&session, &commits, done))
     };
     run.to_commit = Some(to_commit);
     run.work(&messages);
@@ -163,36 +80,6 @@ pub fn run(graph: &Arc<Graph>, plan: &Plan, session: &Session) -> Report {
         }
     }
     Report { nodes: run.nodes }
-}
-
-fn commit_all(session: &Session, commits: &Receiver<ToCommit>, inbox: &Sender<Message>) {
-    while let Ok(first) = commits.recv() {
-        let mut batch = vec![first];
-        while batch.len() < BATCH {
-            let Ok(next) = commits.try_recv() else { break };
-            batch.push(next);
-        }
-        let (mut ids, mut entries, mut guards) = (Vec::new(), Vec::new(), Vec::new());
-        for ToCommit { id, entry, guard } in batch {
-            ids.push(id);
-            entries.push(entry);
-            guards.push(guard);
-        }
-        let result = session
-            .store
-            .commit(&entries)
-            .map_err(|error| store_failure(&error));
-        // Only now may another process look the results up.
-        drop(guards);
-        if result.is_ok() {
-            session.events.event(Event::Committed {
-                results: entries.len() as u64,
-            });
-        }
-        if inbox.send(Message::Committed { ids, result }).is_err() {
-            return;
-        }
-    }
 }
 
 struct Run<'a> {
@@ -493,7 +380,7 @@ impl<'a> Run<'a> {
                     .map(|()| Outcome::clone(&outcome)),
                 None => node.run(&context),
             }));
-            let work = work.unwrap_or_else(|panic| Err(panicked(panic.as_ref())));
+            let work = work.unwrap_or_else(|panic| Err(Failure::panicked(panic.as_ref())));
             let streams = context
                 .streams
                 .into_inner()
@@ -532,7 +419,7 @@ impl<'a> Run<'a> {
                     }
                 }
             }
-            Message::Committed { ids, result } => {
+            Message::Committed(Committed { ids, result }) => {
                 self.committing -= ids.len();
                 if let Err(failure) = result {
                     for id in ids {
@@ -714,10 +601,4 @@ impl<'a> Run<'a> {
             }
         }
     }
-}
-
-fn panicked(panic: &(dyn std::any::Any + Send)) -> Failure {
-    let said = panic.downcast_ref::<&str>().map(ToString::to_string);
-    let said = said.or_else(|| panic.downcast_ref::<String>().cloned());
-    Failure::bug(said.unwrap_or_else(|| "a stage panicked".to_owned()))
 }

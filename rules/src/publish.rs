@@ -9,13 +9,13 @@ use std::{
 
 use rayon::prelude::*;
 use synapse_engine::{
-    Decision, Digest, Failure, Graph, GraphBuilder, NodeId, NodeReport, NodeState, Outcome, Plan,
-    Session, StableHash, StableHasher,
+    Decision, Digest, Failure, FailureKind, Graph, GraphBuilder, NodeId, NodeReport, NodeState,
+    Outcome, Plan, Session, StableHash, StableHasher,
     index::{Index, Section},
 };
 
 use crate::{
-    archive::{ArchiveNode, CREDENTIAL, EDITED},
+    archive::{ArchiveNode, CREDENTIAL, EDITED, inspect},
     bump::{self, Bump},
     checksum::ChecksumNode,
     counters::Counters,
@@ -23,7 +23,7 @@ use crate::{
     plugin::{self, Above, Plugin, Source, Trust},
     secrets::Scanner,
     target::Target,
-    upload::{UploadNode, VERSION_TAKEN},
+    upload::{self, UploadNode, VERSION_TAKEN},
     version::Level,
 };
 
@@ -82,6 +82,8 @@ pub struct Options {
     pub allow_secrets: Vec<String>,
     /// Plan only: write nothing, send nothing.
     pub dry_run: bool,
+    /// With `dry_run`, read what would be sent for credentials.
+    pub inspect: bool,
 }
 
 /// One stage of one plugin, after.
@@ -144,6 +146,7 @@ impl PluginReport {
 struct Nodes {
     at: usize,
     plugin: Arc<Plugin>,
+    scanner: Arc<Scanner>,
     stages: Vec<(&'static str, NodeId)>,
 }
 
@@ -171,9 +174,7 @@ impl Publish<'_> {
         let mut seen = HashMap::new();
         let mut plugins = Vec::new();
         for (at, loaded) in self.load(sources, Trust::Stat).into_iter().enumerate() {
-            take(&mut reports[at], loaded, &mut seen)
-                .into_iter()
-                .for_each(|p| plugins.push((at, p)));
+            plugins.extend(take(&mut reports[at], loaded, &mut seen).map(|plugin| (at, plugin)));
         }
         refuse_twins(&mut reports, &mut plugins);
         let mut again = self.round(&mut reports, &plugins, true)?;
@@ -186,9 +187,7 @@ impl Publish<'_> {
             for (at, loaded) in again.iter().zip(self.load(&sources, Trust::Nothing)) {
                 let report = &mut reports[*at];
                 report.failure = None;
-                take(report, loaded, &mut seen)
-                    .into_iter()
-                    .for_each(|p| plugins.push((*at, p)));
+                plugins.extend(take(report, loaded, &mut seen).map(|plugin| (*at, plugin)));
             }
             again = self.round(&mut reports, &plugins, rounds < 2)?;
         }
@@ -236,7 +235,11 @@ impl Publish<'_> {
         }
         if self.options.dry_run {
             for own in nodes {
-                planned(&plan, &own, &mut reports[own.at]);
+                let report = &mut reports[own.at];
+                planned(&plan, &own, report);
+                if self.options.inspect && report.status == Status::Planned {
+                    refuse_credentials(&own, report);
+                }
             }
             return Ok(Vec::new());
         }
@@ -279,7 +282,11 @@ impl Publish<'_> {
                     }
                 },
             };
-            let archive = ArchiveNode::new(Arc::clone(plugin), scanner, Arc::clone(&self.counters));
+            let archive = ArchiveNode::new(
+                Arc::clone(plugin),
+                Arc::clone(&scanner),
+                Arc::clone(&self.counters),
+            );
             let archive = builder.node(Arc::new(archive));
             let checksum = builder.node(Arc::new(ChecksumNode::new(Arc::clone(plugin))));
             builder.depends(checksum, archive);
@@ -296,6 +303,7 @@ impl Publish<'_> {
             nodes.push(Nodes {
                 at: *at,
                 plugin: Arc::clone(plugin),
+                scanner,
                 stages,
             });
         }
@@ -320,6 +328,9 @@ impl Publish<'_> {
         let bumped = target.releases(&own.plugin.head.code).and_then(|releases| {
             let bump = bump::plan(&own.plugin, level, releases)?;
             if !self.options.dry_run {
+                // A version is not raised for what would be refused all the same.
+                upload::validate(&own.plugin)?;
+                inspect(&own.plugin, &own.scanner)?;
                 bump::apply(&own.plugin, &bump)?;
             }
             Ok(bump)
@@ -330,7 +341,7 @@ impl Publish<'_> {
                 true
             }
             Err(failure) => {
-                report.status = Status::Failed;
+                report.status = failed_status(&failure);
                 report.failure = Some(failure);
                 false
             }
@@ -408,7 +419,8 @@ fn planned(plan: &Plan, own: &Nodes, report: &mut PluginReport) {
     for (stage, id) in &own.stages {
         let planned = plan.get(*id);
         failure = failure.or_else(|| planned.failure.clone());
-        if planned.needed || planned.decision.is_known() {
+        let explained = matches!(&planned.decision, Decision::Run(reasons) if !reasons.is_empty());
+        if planned.needed || planned.decision.is_known() || explained {
             let state = if planned.decision.is_known() {
                 NodeState::Done
             } else {
@@ -471,9 +483,7 @@ fn finished(
                 Status::UpToDate
             }
         }
-        (_, Some(failure)) if failure.code == "cancelled" => Status::Cancelled,
-        (_, Some(failure)) if is_refusal(&failure.code) => Status::Refused,
-        (_, Some(_)) => Status::Failed,
+        (_, Some(failure)) => failed_status(failure),
         (Some(NodeState::Skipped), None) => Status::Skipped,
         _ => Status::Cancelled,
     };
@@ -482,6 +492,21 @@ fn finished(
         .failure
         .as_ref()
         .is_some_and(|failure| failure.code == EDITED)
+}
+
+fn refuse_credentials(own: &Nodes, report: &mut PluginReport) {
+    if let Err(failure) = inspect(&own.plugin, &own.scanner) {
+        report.status = failed_status(&failure);
+        report.failure = Some(failure);
+    }
+}
+
+fn failed_status(failure: &Failure) -> Status {
+    match failure.kind {
+        FailureKind::Cancelled => Status::Cancelled,
+        _ if is_refusal(&failure.code) => Status::Refused,
+        _ => Status::Failed,
+    }
 }
 
 fn is_refusal(code: &str) -> bool {

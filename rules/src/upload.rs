@@ -108,35 +108,6 @@ impl UploadNode {
         }
     }
 
-    /// What a formal release must satisfy that the configuration alone does not show.
-    fn validate(&self) -> Result<(), Failure> {
-        let path = self.plugin.config_path();
-        let shown = path.display().to_string();
-        let bytes = std::fs::read(&path).map_err(|error| {
-            Failure::user("unreadable", format!("cannot read {shown}: {error}"))
-        })?;
-        let Some(config) = config::parse(&bytes, &shown).config else {
-            return Ok(());
-        };
-        let files: Vec<String> = self
-            .plugin
-            .files
-            .load()
-            .into_iter()
-            .map(|entry| entry.path)
-            .collect();
-        let sources = |path: &str| {
-            let packed = files
-                .binary_search_by(|own| own.as_bytes().cmp(path.as_bytes()))
-                .is_ok();
-            packed
-                .then(|| std::fs::read(self.plugin.source_of(path)).ok())
-                .flatten()
-        };
-        let diagnostics = config::check_entrypoints(&config, &shown, &bytes, &files, &sources);
-        plugin::diagnostics_failure(&diagnostics).map_or(Ok(()), Err)
-    }
-
     /// Settles with what the target has, if that is what we mean to send.
     fn settled(&self, release: &Release) -> Result<bool, Failure> {
         if self.target.content(release)? == self.content() {
@@ -188,7 +159,7 @@ impl Node for UploadNode {
             }
             found => {
                 if !self.slot.debug {
-                    self.validate()?;
+                    validate(&self.plugin)?;
                 }
                 let reason = DirtyReason::NotAtTarget { what };
                 Ok(Probe::Run(
@@ -303,6 +274,33 @@ impl Node for UploadNode {
         recorded(ledger.advance(effect, EffectState::Confirmed, Some(&release.id), now()))?;
         Ok(self.receipt(&release, Some(sums)))
     }
+}
+
+/// What a formal release must satisfy that the configuration alone does not show.
+pub fn validate(plugin: &Plugin) -> Result<(), Failure> {
+    let path = plugin.config_path();
+    let shown = path.display().to_string();
+    let bytes = std::fs::read(&path)
+        .map_err(|error| Failure::user("unreadable", format!("cannot read {shown}: {error}")))?;
+    let Some(config) = config::parse(&bytes, &shown).config else {
+        return Ok(());
+    };
+    let files: Vec<String> = plugin
+        .files
+        .load()
+        .into_iter()
+        .map(|entry| entry.path)
+        .collect();
+    let sources = |path: &str| {
+        let packed = files
+            .binary_search_by(|own| own.as_bytes().cmp(path.as_bytes()))
+            .is_ok();
+        packed
+            .then(|| std::fs::read(plugin.source_of(path)).ok())
+            .flatten()
+    };
+    let diagnostics = config::check_entrypoints(&config, &shown, &bytes, &files, &sources);
+    crate::plugin::diagnostics_failure(&diagnostics).map_or(Ok(()), Err)
 }
 
 /// The text of one file inside an archive, when it is there and short enough.

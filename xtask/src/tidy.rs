@@ -77,7 +77,7 @@ const NOT_QUIET: [&str; 6] = [
 const CORE: [&str; 5] = ["graph", "manifest", "stable_hash", "plan", "schedule"];
 const CORE_LINES: usize = 2_000;
 
-const FILE_LINES: usize = 600;
+const FILE_LINES: usize = 620;
 /// Files that may be longer, each with the reason.
 const LONG_FILES: [(&str, &str); 0] = [];
 
@@ -279,7 +279,8 @@ fn check_source(path: &str, text: &str) -> Vec<Finding> {
         let what = format!("{lines} lines, more than {FILE_LINES}: split it by what it owns");
         findings.push(finding(path, FILE_LINES + 1, what));
     }
-    if QUIET.iter().any(|folder| path.starts_with(folder)) {
+    let is_test = path.contains("/tests/") || path.ends_with("tests.rs");
+    if !is_test && QUIET.iter().any(|folder| path.starts_with(folder)) {
         for (line, code) in product_lines(text) {
             let found = NOT_QUIET.iter().find(|word| has_word(code, word));
             if let Some(word) = found.filter(|_| !code.trim_start().starts_with("//")) {

@@ -19,6 +19,7 @@ pub fn run(app: &App, args: &args::Plan) -> Result<u8, Failure> {
     let options = Options {
         debug: args.debug,
         allow_secrets: args.allow_secret.clone(),
+        inspect: true,
         ..Options::default()
     };
     let reports = look(app, &selected, target.as_ref(), &options)?;
@@ -41,6 +42,9 @@ pub fn run(app: &App, args: &args::Plan) -> Result<u8, Failure> {
     let (mut run, mut known) = (0, 0);
     for report in &reports {
         for stage in &report.stages {
+            if report.failure.is_some() {
+                continue;
+            }
             if matches!(stage.report.decision, Decision::Run(_) | Decision::Unknown) {
                 run += 1;
             } else {

@@ -54,6 +54,7 @@ pub fn run(app: &App, args: &args::Publish) -> Result<u8, Failure> {
         }),
         allow_secrets: args.allow_secret.clone(),
         dry_run: args.dry_run,
+        inspect: args.dry_run,
     };
     let live = Arc::new(Live::new(&app.output));
     let session = app.session(

@@ -94,14 +94,17 @@ pub fn run(app: &App, args: &args::Status) -> Result<u8, Failure> {
             }],
         }));
     }
+    let broken = plugins
+        .iter()
+        .any(|plugin| plugin["targets"][0]["state"] == "broken");
     if app.output.json {
         Printer::stdout(&app.output).json(&json!({
-            "schema": 1, "command": "status", "ok": true, "plugins": plugins,
+            "schema": 1, "command": "status", "ok": !broken, "plugins": plugins,
             "errors": reports.iter().filter_map(|r| r.failure.as_ref())
                 .filter(|failure| failure.code != VERSION_TAKEN)
                 .flat_map(error::flatten).map(error::ErrorObject::from).collect::<Vec<_>>(),
         }));
-        return Ok(0);
+        return Ok(u8::from(broken));
     }
     warnings(app, &selected, &reports);
     let mut printer = Printer::stdout(&app.output);
@@ -120,5 +123,5 @@ pub fn run(app: &App, args: &args::Status) -> Result<u8, Failure> {
             debug.unwrap_or_default()
         ));
     }
-    Ok(0)
+    Ok(u8::from(broken))
 }

@@ -121,10 +121,14 @@ impl Blobs {
             // Filesystems without RENAME_NOREPLACE: a link refuses to replace as well.
             Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => {
                 match fs::hard_link(file.path(), &path) {
-                    Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                        return Err(failed(error));
+                    Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                        if self.has(blob, size) && self.is_whole(blob) {
+                            return Ok(());
+                        }
+                        self.quarantine(blob)?;
+                        return self.place(file, blob, size);
                     }
-                    _ => {}
+                    linked => linked.map_err(failed)?,
                 }
             }
             Err(error) => return Err(failed(error.into())),

@@ -3,6 +3,7 @@
 //! the content digest by which two archives are the same release.
 
 pub mod deflate;
+mod inspect;
 pub mod pack;
 #[cfg(test)]
 mod pack_tests;
@@ -17,6 +18,7 @@ mod stream;
 pub(crate) mod tests;
 pub mod zip;
 
+pub use inspect::inspect;
 pub use pack::{NoStreams, PackError, PackFile, Packed, Streams, pack};
 pub use rule::{ArchiveNode, CREDENTIAL, EDITED, RULE};
 pub use synapse_engine::{store::Stream, tree::tree_digest as content_digest};

@@ -130,7 +130,7 @@ impl Kept {
         let file = Arc::new(copy.reopen().unwrap());
         (
             Self {
-                streams: packed.streams.iter().cloned().collect(),
+                streams: packed.streams.iter().copied().collect(),
                 file,
             },
             copy,
@@ -140,7 +140,7 @@ impl Kept {
 
 impl Streams for Kept {
     fn find(&self, content: &Digest) -> Option<Stream> {
-        self.streams.get(content).cloned()
+        self.streams.get(content).copied()
     }
 
     fn open(&self, _: &Digest) -> Option<Arc<File>> {

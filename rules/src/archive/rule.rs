@@ -16,6 +16,7 @@ use synapse_engine::{
 
 use super::{
     deflate::CODEC,
+    inspect,
     pack::{PackError, PackFile, Streams, pack},
 };
 use crate::{counters::Counters, plugin::Plugin, secrets::Scanner};
@@ -62,28 +63,8 @@ impl ArchiveNode {
                     .at(folder.join(path).display().to_string())
                     .hint("nothing was published; run it again when the file is at rest")
             }
-            PackError::Secret(findings) => {
-                let mut failures = findings.iter().map(|finding| {
-                    let line = finding
-                        .line
-                        .map(|line| format!(":{line}"))
-                        .unwrap_or_default();
-                    let place = format!("{}{line}", folder.join(&finding.path).display());
-                    let what = format!(
-                        "{} looks like a credential ({})",
-                        finding.path, finding.what
-                    );
-                    let hint = format!(
-                        "ignore it in .synapseignore, or if it is none: --allow-secret {:?}",
-                        finding.path
-                    );
-                    Failure::user(CREDENTIAL, what).at(place).hint(hint)
-                });
-                let first = failures.next();
-                let mut first = first.unwrap_or_else(|| Failure::bug("no findings"));
-                first.more = failures.collect();
-                first
-            }
+            PackError::Secret(findings) => inspect::failure(&self.plugin, &findings)
+                .unwrap_or_else(|| Failure::bug("an archive was refused without findings")),
             PackError::Unreadable { path, error } => {
                 Failure::user("unreadable", format!("cannot read {path}: {error}"))
                     .at(folder.join(path).display().to_string())
@@ -151,6 +132,7 @@ impl Node for ArchiveNode {
     }
 
     fn run(&self, context: &Context<'_>) -> Result<Outcome, Failure> {
+        inspect::inspect_env(&self.plugin, &self.scanner)?;
         let entries = self.plugin.files.load();
         let total: u64 = entries.iter().map(|entry| entry.size).sum();
         let files: Vec<PackFile> = entries

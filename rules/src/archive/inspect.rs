@@ -1,0 +1,105 @@
+//! Owns the look for credentials ahead of an archive: in the files, and in the values of `env`.
+
+use std::{fs::File, io::Read};
+
+use synapse_engine::{Digest, Failure};
+
+use super::rule::{CREDENTIAL, EDITED};
+use crate::{
+    config,
+    plugin::{CONFIG_NAMES, Plugin},
+    secrets::{Finding, Scanner},
+};
+
+/// Fails when a file of the plugin, or a value of `env`, looks like a credential. Reads every
+/// file; archiving looks again, at the very bytes it packs.
+pub fn inspect(plugin: &Plugin, scanner: &Scanner) -> Result<(), Failure> {
+    inspect_env(plugin, scanner)?;
+    let mut findings = Vec::new();
+    let mut buffer = vec![0; 1 << 20];
+    for entry in plugin.files.load() {
+        let unreadable = |error: std::io::Error| {
+            Failure::user("unreadable", format!("cannot read {}: {error}", entry.path))
+        };
+        let mut file = File::open(plugin.source_of(&entry.path)).map_err(unreadable)?;
+        let mut scan = scanner.start(&entry.path);
+        loop {
+            let read = file.read(&mut buffer).map_err(unreadable)?;
+            if read == 0 {
+                break;
+            }
+            scan.push(&buffer[..read]);
+        }
+        findings.extend(scan.finish().findings);
+    }
+    failure(plugin, &findings).map_or(Ok(()), Err)
+}
+
+/// Fails when a value of `env` in the configuration looks like a credential.
+pub(super) fn inspect_env(plugin: &Plugin, scanner: &Scanner) -> Result<(), Failure> {
+    let path = plugin.config_path();
+    let shown = path.display().to_string();
+    let bytes = std::fs::read(&path)
+        .map_err(|error| Failure::user("unreadable", format!("cannot read {shown}: {error}")))?;
+    let entries = plugin.files.load();
+    let packed = entries.iter().find(|entry| entry.path == CONFIG_NAMES[0]);
+    if packed.is_none_or(|entry| entry.digest != Digest::of(&bytes)) {
+        return Err(Failure::user(
+            EDITED,
+            format!("{shown} was edited while it was being archived"),
+        )
+        .at(shown)
+        .hint("nothing was published; run it again when the file is at rest"));
+    }
+    let Some(config) = config::parse(&bytes, &shown).config else {
+        return Ok(());
+    };
+    let document = config::yaml::parse(&bytes, &shown);
+    let pairs = document
+        .root
+        .as_ref()
+        .and_then(|root| root.get("env")?.as_mapping());
+    let mut failures = config.env.iter().filter_map(|(key, value)| {
+        let (rule, what) = scanner.scan_env(key, value)?;
+        let own = pairs?
+            .iter()
+            .find(|(own, _)| own.key_text().as_deref() == Some(key))?;
+        let (line, column) = document.source.position(own.0.span().start);
+        let what = format!("the value of env.{key} looks like a credential ({what})");
+        let hint = format!(
+            "give it to the run in its environment instead, or if it is none: --allow-secret {rule}"
+        );
+        Some(
+            Failure::user(CREDENTIAL, what)
+                .at(format!("{shown}:{line}:{column}"))
+                .hint(hint),
+        )
+    });
+    join(&mut failures).map_or(Ok(()), Err)
+}
+
+/// The failure of findings in files.
+pub(super) fn failure(plugin: &Plugin, findings: &[Finding]) -> Option<Failure> {
+    let folder = plugin.source.folder();
+    join(&mut findings.iter().map(|finding| {
+        let line = finding
+            .line
+            .map(|line| format!(":{line}:1"))
+            .unwrap_or_default();
+        let place = format!("{}{line}", folder.join(&finding.path).display());
+        let what = format!(
+            "{} looks like a credential ({})",
+            finding.path, finding.what
+        );
+        let path = &finding.path;
+        let hint =
+            format!("ignore it in .synapseignore, or if it is none: --allow-secret {path:?}");
+        Failure::user(CREDENTIAL, what).at(place).hint(hint)
+    }))
+}
+
+fn join(failures: &mut dyn Iterator<Item = Failure>) -> Option<Failure> {
+    let mut first = failures.next()?;
+    first.more = failures.collect();
+    Some(first)
+}
