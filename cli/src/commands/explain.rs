@@ -125,6 +125,10 @@ fn text(
     for (stage, past) in explained {
         let decision = now(report, stage);
         let state = match decision {
+            Some(Decision::Run(_)) if *stage == "upload" && report.failure.is_some() => "refused",
+            Some(Decision::Run(_)) if report.failure.is_some() => {
+                "would run, were the upload not refused"
+            }
             Some(Decision::Run(_)) => "would run",
             Some(Decision::Unknown) => "depends on what the stage before it makes",
             Some(_) => "up to date",
@@ -139,7 +143,7 @@ fn text(
             }
         }
         if let Some(failure) = report.failure.as_ref().filter(|_| *stage == "upload") {
-            printer.line(format!("            refused: {failure}"));
+            printer.line(format!("            {failure}"));
         }
         let Some(last) = past.first() else {
             printer.line(format!(

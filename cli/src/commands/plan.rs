@@ -71,13 +71,15 @@ pub fn run(app: &App, args: &args::Plan) -> Result<u8, Failure> {
     }
     if !app.output.quiet {
         let to = target.as_ref().map_or_else(
-            || "; log in, or add --local, to plan uploads as well".to_owned(),
-            |target| format!(" to publish to {}", target.name),
+            || "log in, or add --local, to plan uploads as well".to_owned(),
+            |target| format!("target {}", target.name),
         );
-        printer.line(format!(
-            "{} would run, {known} up to date{to}",
-            count(run, "stage")
-        ));
+        let run = if run == 0 {
+            "nothing would run".to_owned()
+        } else {
+            format!("{} would run", count(run, "stage"))
+        };
+        printer.line(format!("{run}, {} known; {to}", count(known, "result")));
     }
     drop(printer);
     let mut printer = Printer::stderr(&app.output);
