@@ -112,8 +112,10 @@ fn exit_code(app: &App, reports: &[PluginReport]) -> u8 {
     if app.cancel.cancelled() && reports.iter().any(|report| report.status == Status::Cancelled) {
         return 130;
     }
+    // A release can be there although its record could not be kept: that is told as well.
     let good = |report: &&PluginReport| {
-        matches!(report.status, Status::Published | Status::UpToDate | Status::Planned)
+        let there = matches!(report.status, Status::Published | Status::UpToDate | Status::Planned);
+        there && report.failure.is_none()
     };
     let fine = reports.iter().filter(good).count();
     if fine == reports.len() {
