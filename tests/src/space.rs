@@ -3,13 +3,17 @@
 use std::{
     collections::BTreeMap,
     env, fs,
-    os::unix::fs::PermissionsExt,
+    os::unix::{
+        fs::{PermissionsExt, chown},
+        process::CommandExt,
+    },
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
 use serde_json::Value;
 use tempfile::TempDir;
+use walkdir::WalkDir;
 
 use crate::{
     document::Document,
@@ -24,7 +28,11 @@ pub struct Space {
     home: PathBuf,
     cwd: PathBuf,
     variables: Vec<(String, String)>,
+    user: Option<u32>,
 }
+
+/// The user `nobody`.
+const NOBODY: u32 = 65534;
 
 impl Space {
     /// An empty one, for the `synapse` at `program`.
@@ -35,7 +43,7 @@ impl Space {
             fs::create_dir(folder.path().join(own)).expect("a folder");
         }
         let home = folder.path().join("synapse-home");
-        Self { folder, program: program.into(), home, cwd, variables: Vec::new() }
+        Self { folder, program: program.into(), home, cwd, variables: Vec::new(), user: None }
     }
 
     /// One with a copy of the fixture workspace of seven plugins.
@@ -97,6 +105,31 @@ impl Space {
         self.variables.push((name.to_owned(), value.to_owned()));
     }
 
+    /// Gives everything to the user `nobody`, who runs `synapse` from now on. False when only
+    /// root could do that and this is not root: then nothing is changed.
+    pub fn become_nobody(&mut self) -> bool {
+        if !rustix::process::geteuid().is_root() {
+            return false;
+        }
+        // The program may lie where others cannot go.
+        let program = self.folder.path().join("synapse");
+        fs::copy(&self.program, &program).expect("a copy");
+        self.program = program;
+        self.user = Some(NOBODY);
+        for entry in WalkDir::new(self.folder.path()) {
+            let entry = entry.expect("a tree that can be walked");
+            if !entry.file_type().is_symlink() {
+                chown(entry.path(), Some(NOBODY), Some(NOBODY)).expect("root may do that");
+            }
+        }
+        true
+    }
+
+    /// Whoever was last made to run `synapse` gives way to the user of the test.
+    pub fn become_myself(&mut self) {
+        self.user = None;
+    }
+
     /// A path below the folder in which `synapse` runs.
     pub fn path(&self, path: &str) -> PathBuf {
         self.cwd.join(path)
@@ -140,6 +173,9 @@ impl Space {
         command.env("PATH", env::var_os("PATH").unwrap_or_default());
         command.env("HOME", self.folder.path().join("user")).env("SYNAPSE_HOME", &self.home);
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));
+        if let Some(user) = self.user {
+            command.uid(user).gid(user);
+        }
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }
