@@ -37,13 +37,23 @@ const NOBODY: u32 = 65534;
 impl Space {
     /// An empty one, for the `synapse` at `program`.
     pub fn new(program: &str) -> Self {
-        let folder = tempfile::Builder::new().prefix("synapse-test-").tempdir().expect("a folder");
+        let folder = tempfile::Builder::new()
+            .prefix("synapse-test-")
+            .tempdir()
+            .expect("a folder");
         let cwd = folder.path().join("work");
         for own in ["work", "user"] {
             fs::create_dir(folder.path().join(own)).expect("a folder");
         }
         let home = folder.path().join("synapse-home");
-        Self { folder, program: program.into(), home, cwd, variables: Vec::new(), user: None }
+        Self {
+            folder,
+            program: program.into(),
+            home,
+            cwd,
+            variables: Vec::new(),
+            user: None,
+        }
     }
 
     /// One with a copy of the fixture workspace of seven plugins.
@@ -72,7 +82,10 @@ impl Space {
         self.write(&format!("{place}/config.yaml"), config);
         self.write(&format!("{place}/README.md"), format!("# {code}\n"));
         self.write(&format!("{place}/plugin/__init__.py"), "");
-        self.write(&format!("{place}/plugin/run.py"), format!("def main():\n    return '{code}'\n"));
+        self.write(
+            &format!("{place}/plugin/run.py"),
+            format!("def main():\n    return '{code}'\n"),
+        );
     }
 
     /// The folder of the test.
@@ -113,8 +126,10 @@ impl Space {
         }
         // The program may lie where others cannot go.
         let program = self.folder.path().join("synapse");
-        fs::copy(&self.program, &program).expect("a copy");
-        self.program = program;
+        if self.program != program {
+            fs::copy(&self.program, &program).expect("a copy");
+            self.program = program;
+        }
         self.user = Some(NOBODY);
         for entry in WalkDir::new(self.folder.path()) {
             let entry = entry.expect("a tree that can be walked");
@@ -163,7 +178,8 @@ impl Space {
 
     /// Sets a file's permissions.
     pub fn chmod(&self, path: &str, mode: u32) {
-        fs::set_permissions(self.path(path), fs::Permissions::from_mode(mode)).expect("permissions");
+        fs::set_permissions(self.path(path), fs::Permissions::from_mode(mode))
+            .expect("permissions");
     }
 
     /// `synapse` with arguments, not started yet.
@@ -171,12 +187,17 @@ impl Space {
         let mut command = Command::new(&self.program);
         command.args(args).current_dir(&self.cwd).env_clear();
         command.env("PATH", env::var_os("PATH").unwrap_or_default());
-        command.env("HOME", self.folder.path().join("user")).env("SYNAPSE_HOME", &self.home);
+        command
+            .env("HOME", self.folder.path().join("user"))
+            .env("SYNAPSE_HOME", &self.home);
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         if let Some(user) = self.user {
             command.uid(user).gid(user);
         }
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         command
     }
 
@@ -187,7 +208,11 @@ impl Space {
 
     /// Runs `synapse` with one more environment variable.
     pub fn synapse_with(&self, name: &str, value: &str, args: &[&str]) -> Run {
-        self.command(args).env(name, value).output().expect("synapse starts").into()
+        self.command(args)
+            .env(name, value)
+            .output()
+            .expect("synapse starts")
+            .into()
     }
 
     /// Runs `synapse plugin publish --local --json` with more arguments.
@@ -206,17 +231,25 @@ impl Space {
     /// Versions of the formal releases of every plugin, by code; debug releases as `debug`.
     #[track_caller]
     pub fn releases(&self) -> BTreeMap<String, Vec<String>> {
-        let status = self.synapse(&["status", "--local", "--json", "--all"]).expect(0).json();
+        let status = self
+            .synapse(&["status", "--local", "--json", "--all"])
+            .expect(0)
+            .json();
         let mut found = BTreeMap::new();
         for plugin in status["plugins"].as_array().into_iter().flatten() {
             let target = &plugin["targets"][0];
             let formal = target["releases"].as_array().into_iter().flatten();
-            let mut versions: Vec<String> =
-                formal.filter_map(|release| release["version"].as_str()).map(str::to_owned).collect();
+            let mut versions: Vec<String> = formal
+                .filter_map(|release| release["version"].as_str())
+                .map(str::to_owned)
+                .collect();
             if target["debug"] != Value::Null {
                 versions.push("debug".to_owned());
             }
-            found.insert(plugin["code"].as_str().unwrap_or_default().to_owned(), versions);
+            found.insert(
+                plugin["code"].as_str().unwrap_or_default().to_owned(),
+                versions,
+            );
         }
         found
     }
