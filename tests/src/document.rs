@@ -1,12 +1,6 @@
 //! Owns [`Document`]: the JSON document of a publish, held against its schema.
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    io::Read,
-    path::PathBuf,
-    sync::OnceLock,
-};
+use std::{collections::BTreeMap, fs, io::Read, path::PathBuf, sync::OnceLock};
 
 use jsonschema::Validator;
 use serde_json::Value;
@@ -38,7 +32,11 @@ impl Document {
     pub fn of(run: Run) -> Self {
         let value = run.json();
         Self::check(&value);
-        assert_eq!(value["ok"], run.status.code() == Some(0), "`ok` says what the exit code says\n{run:?}");
+        assert_eq!(
+            value["ok"],
+            run.status.code() == Some(0),
+            "`ok` says what the exit code says\n{run:?}"
+        );
         Self { value, run }
     }
 
@@ -56,14 +54,22 @@ impl Document {
     #[track_caller]
     pub fn expect(self, code: i32) -> Self {
         let Self { value, run } = &self;
-        assert_eq!(run.status.code(), Some(code), "{}\n{value:#}\n-- stderr\n{}", run.status, run.stderr);
+        assert_eq!(
+            run.status.code(),
+            Some(code),
+            "{}\n{value:#}\n-- stderr\n{}",
+            run.status,
+            run.stderr
+        );
         self
     }
 
     /// One of the sums.
     #[track_caller]
     pub fn total(&self, name: &str) -> u64 {
-        self.value["totals"][name].as_u64().unwrap_or_else(|| panic!("no total {name}: {:#}", self.value))
+        self.value["totals"][name]
+            .as_u64()
+            .unwrap_or_else(|| panic!("no total {name}: {:#}", self.value))
     }
 
     /// All plugins.
@@ -90,7 +96,11 @@ impl Document {
         for plugin in self.plugins() {
             for stage in plugin["stages"].as_array().into_iter().flatten() {
                 if stage["decision"] == "run" {
-                    ran.push(format!("{} {}", text(&plugin["code"]), text(&stage["stage"])));
+                    ran.push(format!(
+                        "{} {}",
+                        text(&plugin["code"]),
+                        text(&stage["stage"])
+                    ));
                 }
             }
         }
@@ -101,7 +111,10 @@ impl Document {
     #[track_caller]
     pub fn keys(&self, code: &str) -> BTreeMap<String, String> {
         let stages = self.plugin(code)["stages"].as_array().expect("stages");
-        stages.iter().map(|stage| (text(&stage["stage"]), text(&stage["key"]))).collect()
+        stages
+            .iter()
+            .map(|stage| (text(&stage["stage"]), text(&stage["key"])))
+            .collect()
     }
 
     /// Where a plugin's archive lies.
@@ -120,7 +133,9 @@ impl Document {
             let mut entry = zip.by_index(index).expect("an entry");
             let name = entry.name().expect("a UTF-8 name").into_owned();
             let mut bytes = Vec::new();
-            entry.read_to_end(&mut bytes).expect("bytes that satisfy their checksum");
+            entry
+                .read_to_end(&mut bytes)
+                .expect("bytes that satisfy their checksum");
             let executable = entry.unix_mode().is_some_and(|mode| mode & 0o111 != 0);
             found.insert(name, (executable, bytes));
         }
@@ -129,7 +144,12 @@ impl Document {
 
     /// Codes of all errors.
     pub fn errors(&self) -> Vec<String> {
-        self.value["errors"].as_array().into_iter().flatten().map(|error| text(&error["code"])).collect()
+        self.value["errors"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(|error| text(&error["code"]))
+            .collect()
     }
 
     /// The one error; panics when there are none or more.
@@ -145,16 +165,24 @@ impl Document {
     #[track_caller]
     pub fn expect_nothing_done(self) -> Self {
         let this = self.expect(0);
-        let sums = ["nodes_run", "published", "failed", "requests", "bytes_sent"].map(|name| this.total(name));
+        let sums = ["nodes_run", "published", "failed", "requests", "bytes_sent"]
+            .map(|name| this.total(name));
         assert_eq!(sums, [0; 5], "{:#}", this.value);
         assert_eq!(this.total("up_to_date"), this.total("plugins"));
         assert!(this.ran().is_empty());
-        assert!(this.plugins().iter().all(|plugin| plugin["status"] == "up_to_date"));
+        assert!(
+            this.plugins()
+                .iter()
+                .all(|plugin| plugin["status"] == "up_to_date")
+        );
         this
     }
 }
 
 #[track_caller]
 fn text(value: &Value) -> String {
-    value.as_str().unwrap_or_else(|| panic!("no text: {value}")).to_owned()
+    value
+        .as_str()
+        .unwrap_or_else(|| panic!("no text: {value}"))
+        .to_owned()
 }

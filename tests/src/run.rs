@@ -21,14 +21,20 @@ pub struct Run {
 impl From<Output> for Run {
     fn from(output: Output) -> Self {
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("output is UTF-8");
-        Self { status: output.status, stdout: text(output.stdout), stderr: text(output.stderr) }
+        Self {
+            status: output.status,
+            stdout: text(output.stdout),
+            stderr: text(output.stderr),
+        }
     }
 }
 
 impl Run {
     /// The exit code; panics with all output when a signal ended the process.
     pub fn code(&self) -> i32 {
-        self.status.code().unwrap_or_else(|| panic!("ended by a signal: {self:?}"))
+        self.status
+            .code()
+            .unwrap_or_else(|| panic!("ended by a signal: {self:?}"))
     }
 
     /// Whether SIGKILL ended the process.
@@ -39,8 +45,16 @@ impl Run {
     /// Panics with all output unless the exit code is `code`.
     #[track_caller]
     pub fn expect(self, code: i32) -> Self {
-        let Self { status, stdout, stderr } = &self;
-        assert_eq!(status.code(), Some(code), "{status}\n-- stdout\n{stdout}\n-- stderr\n{stderr}");
+        let Self {
+            status,
+            stdout,
+            stderr,
+        } = &self;
+        assert_eq!(
+            status.code(),
+            Some(code),
+            "{status}\n-- stdout\n{stdout}\n-- stderr\n{stderr}"
+        );
         self
     }
 

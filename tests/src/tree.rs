@@ -11,7 +11,9 @@ use walkdir::WalkDir;
 
 /// A folder of fixtures.
 pub fn fixture(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures").join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../fixtures")
+        .join(name)
 }
 
 /// Copies a file or folder: files with their modes, symlinks as such.
@@ -19,7 +21,11 @@ pub fn copy_tree(from: &Path, to: &Path) {
     for entry in WalkDir::new(from).sort_by_file_name() {
         let entry = entry.expect("fixtures can be walked");
         let below = entry.path().strip_prefix(from).expect("below the root");
-        let target = if below == Path::new("") { to.to_owned() } else { to.join(below) };
+        let target = if below == Path::new("") {
+            to.to_owned()
+        } else {
+            to.join(below)
+        };
         let kind = entry.file_type();
         if kind.is_dir() {
             fs::create_dir_all(&target).expect("a folder");
@@ -40,11 +46,18 @@ pub fn snapshot(root: &Path) -> BTreeMap<PathBuf, (u32, Vec<u8>)> {
         let bytes = if meta.is_file() {
             fs::read(entry.path()).expect("a file")
         } else if meta.is_symlink() {
-            fs::read_link(entry.path()).expect("a link").into_os_string().into_encoded_bytes()
+            fs::read_link(entry.path())
+                .expect("a link")
+                .into_os_string()
+                .into_encoded_bytes()
         } else {
             Vec::new()
         };
-        let path = entry.path().strip_prefix(root).expect("below the root").to_owned();
+        let path = entry
+            .path()
+            .strip_prefix(root)
+            .expect("below the root")
+            .to_owned();
         found.insert(path, (meta.mode(), bytes));
     }
     found

@@ -29,7 +29,11 @@ fn expect_whole(space: &Space, versions: &[&str]) {
         assert_eq!(found, versions, "{code}");
     }
     space.expect_clean_store();
-    let args: &[&str] = if versions == ["debug"] { &["--all", "--debug"] } else { &["--all"] };
+    let args: &[&str] = if versions == ["debug"] {
+        &["--all", "--debug"]
+    } else {
+        &["--all"]
+    };
     space.publish(args).expect_nothing_done();
 }
 
@@ -43,10 +47,22 @@ fn two_publishes_at_once_share_the_work() {
         }
         let start = || space.command(&PUBLISH).spawn().unwrap();
         let both = [start(), start()].map(|child| finish(child).expect(0));
-        let sum = |name: &str| both.iter().map(|document| document.total(name)).sum::<u64>();
+        let sum = |name: &str| {
+            both.iter()
+                .map(|document| document.total(name))
+                .sum::<u64>()
+        };
         assert_eq!(sum("nodes_run"), 21, "trial {trial}: {both:#?}");
-        assert_eq!((sum("published"), sum("up_to_date")), (7, 7), "trial {trial}");
-        let one: Vec<String> = space.releases().into_values().map(|versions| versions.len().to_string()).collect();
+        assert_eq!(
+            (sum("published"), sum("up_to_date")),
+            (7, 7),
+            "trial {trial}"
+        );
+        let one: Vec<String> = space
+            .releases()
+            .into_values()
+            .map(|versions| versions.len().to_string())
+            .collect();
         assert_eq!(one, ["1"; 7]);
         space.expect_clean_store();
         space.publish(&["--all"]).expect_nothing_done();
@@ -62,9 +78,19 @@ fn two_that_raise_versions_raise_them_once() {
             space.append(&format!("plugins/p{index}/README.md"), "edited\n");
         }
         let args = [&PUBLISH[..], &BUMP].concat();
-        let start = || space.command(&args).env("SYNAPSE_TEST_SLOW_MS", "3").spawn().unwrap();
+        let start = || {
+            space
+                .command(&args)
+                .env("SYNAPSE_TEST_SLOW_MS", "3")
+                .spawn()
+                .unwrap()
+        };
         let both = [start(), start()].map(|child| finish(child).expect(0));
-        let sum = |name: &str| both.iter().map(|document| document.total(name)).sum::<u64>();
+        let sum = |name: &str| {
+            both.iter()
+                .map(|document| document.total(name))
+                .sum::<u64>()
+        };
         assert_eq!((sum("nodes_run"), sum("published")), (9, 3), "{both:#?}");
         expect_whole(&space, &["0.1.0", "0.1.1"]);
     }
@@ -76,14 +102,19 @@ fn many_at_once_of_every_kind_meet_no_error() {
     let commands: [&[&str]; 6] = [
         &PUBLISH,
         &["plugin", "publish", "--all", "--local", "--json", "--debug"],
-        &["plugin", "publish", "--local", "--json", "--plugin", "tiny-1", "--plugin", "tiny-3"],
+        &[
+            "plugin", "publish", "--local", "--json", "--plugin", "tiny-1", "--plugin", "tiny-3",
+        ],
         &["status", "--all", "--local", "--json"],
         &["cache", "check", "--json"],
         &["plan", "--all", "--local", "--json"],
     ];
     for _ in 0..3 {
-        let children: Vec<Child> =
-            commands.iter().chain(&commands).map(|args| space.command(args).spawn().unwrap()).collect();
+        let children: Vec<Child> = commands
+            .iter()
+            .chain(&commands)
+            .map(|args| space.command(args).spawn().unwrap())
+            .collect();
         for child in children {
             let run: Run = child.wait_with_output().unwrap().into();
             assert_eq!(run.json()["ok"], true, "{run:#?}");
@@ -103,7 +134,11 @@ fn collection_beside_a_publish_takes_nothing_it_needs() {
             space.append(&format!("plugins/p{index}/README.md"), "edited\n");
         }
         let debug = [&PUBLISH[..], &["--debug"]].concat();
-        let publish = space.command(&debug).env("SYNAPSE_TEST_SLOW_MS", "2").spawn().unwrap();
+        let publish = space
+            .command(&debug)
+            .env("SYNAPSE_TEST_SLOW_MS", "2")
+            .spawn()
+            .unwrap();
         thread::sleep(Duration::from_millis(5 * round));
         let gc = space.synapse(&["cache", "gc", "--max-size", "0", "--max-age", "0", "--json"]);
         assert!(matches!(gc.code(), 0 | 3), "{gc:?}");
@@ -168,10 +203,17 @@ fn expect_clean_failure(run: &Run, what: &str) {
     assert!(matches!(code, 0 | 3 | 4), "{what}: {run:#?}");
     assert!(!run.stderr.contains("panicked"), "{what}: {run:#?}");
     let document = Document::of(run.clone());
-    assert_eq!(code == 0, document.errors().is_empty(), "{what}: {:#}", document.value);
+    assert_eq!(
+        code == 0,
+        document.errors().is_empty(),
+        "{what}: {:#}",
+        document.value
+    );
     for error in document.value["errors"].as_array().unwrap() {
         let message = error["message"].as_str().unwrap();
-        let full = ["No space left", "full", "space"].iter().any(|word| message.contains(word));
+        let full = ["No space left", "full", "space"]
+            .iter()
+            .any(|word| message.contains(word));
         assert!(full, "{what}: it was the disk: {error:#}");
         assert!(error["hint"].is_string(), "{what}: {error:#}");
     }
@@ -200,7 +242,10 @@ fn fail_sweep(variable: &str, args: &[&str], prepare: impl Fn(&Space), versions:
         assert_eq!(again.total("failed"), 0, "failed at {step}");
         expect_whole(&space, versions);
     }
-    assert!(failed * 2 > steps, "only {failed} of {steps} failures were noticed");
+    assert!(
+        failed * 2 > steps,
+        "only {failed} of {steps} failures were noticed"
+    );
 }
 
 #[test]
@@ -234,8 +279,16 @@ fn interrupted_at_every_third_step() {
         let document = Document::of(run);
         interrupted += u64::from(document.run.code() == 130);
         let again = space.publish(&["--all"]).expect(0);
-        assert_eq!(document.total("published") + again.total("published"), PLUGINS as u64, "{step}");
-        assert_eq!(document.total("nodes_run") + again.total("nodes_run"), 9, "no work is lost");
+        assert_eq!(
+            document.total("published") + again.total("published"),
+            PLUGINS as u64,
+            "{step}"
+        );
+        assert_eq!(
+            document.total("nodes_run") + again.total("nodes_run"),
+            9,
+            "no work is lost"
+        );
         expect_whole(&space, &["0.1.0"]);
         if document.run.code() == 0 && step > 30 {
             assert!(interrupted > 3, "{interrupted}");
@@ -249,11 +302,17 @@ fn interrupted_at_every_third_step() {
 fn interrupted_at_random_moments() {
     let space = Space::workspace(PROGRAM);
     let start = Instant::now();
-    space.publish_with("SYNAPSE_TEST_SLOW_MS", "2", &["--all"]).expect(0);
+    space
+        .publish_with("SYNAPSE_TEST_SLOW_MS", "2", &["--all"])
+        .expect(0);
     let whole = start.elapsed();
     for trial in 0..12 {
         let space = Space::workspace(PROGRAM);
-        let child = space.command(&PUBLISH).env("SYNAPSE_TEST_SLOW_MS", "2").spawn().unwrap();
+        let child = space
+            .command(&PUBLISH)
+            .env("SYNAPSE_TEST_SLOW_MS", "2")
+            .spawn()
+            .unwrap();
         thread::sleep(whole * trial / 10);
         let _ = kill_process(Pid::from_child(&child), Signal::INT);
         let run: Run = child.wait_with_output().unwrap().into();
@@ -263,7 +322,12 @@ fn interrupted_at_random_moments() {
             Document::of(run);
         }
         space.publish(&["--all"]).expect(0);
-        assert!(space.releases().values().all(|versions| versions.len() == 1));
+        assert!(
+            space
+                .releases()
+                .values()
+                .all(|versions| versions.len() == 1)
+        );
         space.expect_clean_store();
         space.publish(&["--all"]).expect_nothing_done();
     }
@@ -272,7 +336,11 @@ fn interrupted_at_random_moments() {
 #[test]
 fn a_second_interrupt_ends_it_at_once() {
     let space = Space::tiny(PROGRAM, PLUGINS);
-    let child = space.command(&PUBLISH).env("SYNAPSE_TEST_SLOW_MS", "400").spawn().unwrap();
+    let child = space
+        .command(&PUBLISH)
+        .env("SYNAPSE_TEST_SLOW_MS", "400")
+        .spawn()
+        .unwrap();
     thread::sleep(Duration::from_millis(300));
     for _ in 0..2 {
         let _ = kill_process(Pid::from_child(&child), Signal::INT);
@@ -280,7 +348,11 @@ fn a_second_interrupt_ends_it_at_once() {
     }
     let asked = Instant::now();
     let run: Run = child.wait_with_output().unwrap().into();
-    assert!(asked.elapsed() < Duration::from_millis(1500), "{:?}", asked.elapsed());
+    assert!(
+        asked.elapsed() < Duration::from_millis(1500),
+        "{:?}",
+        asked.elapsed()
+    );
     assert_eq!(run.code(), 130);
     space.publish(&["--all"]).expect(0);
     expect_whole(&space, &["0.1.0"]);

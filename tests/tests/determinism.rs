@@ -40,20 +40,35 @@ fn reference() -> &'static Made {
 #[track_caller]
 fn same(document: Document) {
     let found = made(&document.expect(0));
-    assert_eq!(found.keys().collect::<Vec<_>>(), reference().keys().collect::<Vec<_>>());
+    assert_eq!(
+        found.keys().collect::<Vec<_>>(),
+        reference().keys().collect::<Vec<_>>()
+    );
     for (code, (bytes, keys, sums)) in &found {
         let (reference_bytes, reference_keys, reference_sums) = &reference()[code];
         assert_eq!(keys, reference_keys, "{code}");
         assert_eq!(sums, reference_sums, "{code}");
-        assert!(bytes == reference_bytes, "{code}: other bytes under an equal checksum");
+        assert!(
+            bytes == reference_bytes,
+            "{code}: other bytes under an equal checksum"
+        );
     }
 }
 
 fn git(folder: &Path, args: &[&str]) {
-    let identity = ["-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "commit.gpgsign=false"];
+    let identity = [
+        "-c",
+        "user.name=t",
+        "-c",
+        "user.email=t@example.org",
+        "-c",
+        "commit.gpgsign=false",
+    ];
     let mut command = Command::new("git");
     command.args(identity).args(args).current_dir(folder);
-    command.env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_NOSYSTEM", "1");
+    command
+        .env("GIT_CONFIG_GLOBAL", "/dev/null")
+        .env("GIT_CONFIG_NOSYSTEM", "1");
     let output = command.output().unwrap();
     assert!(output.status.success(), "git {args:?}: {output:?}");
 }
@@ -89,16 +104,33 @@ fn as_a_clone_and_as_a_tarball() {
     let mut space = space!();
     let repository = repository(&space);
     let clone = space.root().join("clone");
-    git(space.root(), &["clone", "--quiet", repository.to_str().unwrap(), clone.to_str().unwrap()]);
+    git(
+        space.root(),
+        &[
+            "clone",
+            "--quiet",
+            repository.to_str().unwrap(),
+            clone.to_str().unwrap(),
+        ],
+    );
     assert!(clone.join(".git").is_dir());
     space.set_cwd(&clone);
     same(space.publish(&["--all"]));
 
     let tarball = space.root().join("tarball.tar");
-    git(&repository, &["archive", "-o", tarball.to_str().unwrap(), "HEAD"]);
+    git(
+        &repository,
+        &["archive", "-o", tarball.to_str().unwrap(), "HEAD"],
+    );
     let unpacked = space.root().join("unpacked");
     fs::create_dir(&unpacked).unwrap();
-    let tar = Command::new("tar").arg("-xf").arg(&tarball).arg("-C").arg(&unpacked).status().unwrap();
+    let tar = Command::new("tar")
+        .arg("-xf")
+        .arg(&tarball)
+        .arg("-C")
+        .arg(&unpacked)
+        .status()
+        .unwrap();
     assert!(tar.success() && !unpacked.join(".git").exists());
     space.set_cwd(&unpacked);
     space.set_home("tarball-home");
@@ -110,12 +142,19 @@ fn with_what_git_ignores_elsewhere() {
     let mut space = space!();
     let repository = repository(&space);
     fs::create_dir_all(repository.join(".git/info")).unwrap();
-    fs::write(repository.join(".git/info/exclude"), "*.py\nwheels/\nREADME.md\n").unwrap();
+    fs::write(
+        repository.join(".git/info/exclude"),
+        "*.py\nwheels/\nREADME.md\n",
+    )
+    .unwrap();
     let user = space.root().join("user");
     fs::create_dir_all(user.join(".config/git")).unwrap();
     fs::write(user.join(".config/git/ignore"), "*.py\nplugin/\n").unwrap();
     fs::write(user.join("excludes"), "*.py\n*.json\n").unwrap();
-    let config = format!("[core]\n\texcludesFile = {}\n", user.join("excludes").display());
+    let config = format!(
+        "[core]\n\texcludesFile = {}\n",
+        user.join("excludes").display()
+    );
     fs::write(user.join(".gitconfig"), config).unwrap();
     fs::write(user.join(".gitignore"), "*\n").unwrap();
     space.set("XDG_CONFIG_HOME", user.join(".config").to_str().unwrap());
@@ -130,20 +169,36 @@ fn with_what_git_ignores_elsewhere() {
 
 #[test]
 fn under_another_locale_time_zone_home_and_umask() {
-    for (locale, zone, umask) in
-        [("C", "UTC", "077"), ("tr_TR.UTF-8", "Asia/Kathmandu", "000"), ("ko_KR.EUC-KR", "America/St_Johns", "027")]
-    {
+    for (locale, zone, umask) in [
+        ("C", "UTC", "077"),
+        ("tr_TR.UTF-8", "Asia/Kathmandu", "000"),
+        ("ko_KR.EUC-KR", "America/St_Johns", "027"),
+    ] {
         let space = Space::workspace(PROGRAM);
         let user = space.root().join("another user");
         fs::create_dir(&user).unwrap();
         let script = format!("umask {umask}; exec \"$0\" \"$@\"");
         let synapse = space.command(&PUBLISH);
         let mut command = Command::new("sh");
-        command.args(["-c", &script]).arg(synapse.get_program()).args(synapse.get_args());
+        command
+            .args(["-c", &script])
+            .arg(synapse.get_program())
+            .args(synapse.get_args());
         command.current_dir(space.cwd()).env_clear();
-        command.envs(synapse.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        command.env("LC_ALL", locale).env("LANG", locale).env("TZ", zone).env("HOME", &user);
-        command.env("USER", "somebody").env("LOGNAME", "somebody").env("SOURCE_DATE_EPOCH", "1");
+        command.envs(
+            synapse
+                .get_envs()
+                .filter_map(|(name, value)| Some((name, value?))),
+        );
+        command
+            .env("LC_ALL", locale)
+            .env("LANG", locale)
+            .env("TZ", zone)
+            .env("HOME", &user);
+        command
+            .env("USER", "somebody")
+            .env("LOGNAME", "somebody")
+            .env("SOURCE_DATE_EPOCH", "1");
         same(Document::of(command.output().unwrap().into()));
     }
 }
@@ -151,15 +206,32 @@ fn under_another_locale_time_zone_home_and_umask() {
 #[test]
 fn with_files_of_other_modes_and_times() {
     let space = Space::workspace(PROGRAM);
-    for (index, entry) in WalkDir::new(space.cwd()).into_iter().filter_map(Result::ok).enumerate() {
-        let mode = entry.path().symlink_metadata().unwrap().permissions().mode();
+    for (index, entry) in WalkDir::new(space.cwd())
+        .into_iter()
+        .filter_map(Result::ok)
+        .enumerate()
+    {
+        let mode = entry
+            .path()
+            .symlink_metadata()
+            .unwrap()
+            .permissions()
+            .mode();
         if entry.file_type().is_file() {
             let at = SystemTime::UNIX_EPOCH + Duration::from_hours(24 * 400 * index as u64);
-            let file = fs::OpenOptions::new().write(true).open(entry.path()).unwrap();
+            let file = fs::OpenOptions::new()
+                .write(true)
+                .open(entry.path())
+                .unwrap();
             file.set_times(FileTimes::new().set_modified(at)).unwrap();
             // All that is kept is the owner's executable bit.
-            let mode = if mode & 0o100 != 0 { 0o700 } else { [0o400, 0o666, 0o640][index % 3] };
-            file.set_permissions(fs::Permissions::from_mode(mode)).unwrap();
+            let mode = if mode & 0o100 != 0 {
+                0o700
+            } else {
+                [0o400, 0o666, 0o640][index % 3]
+            };
+            file.set_permissions(fs::Permissions::from_mode(mode))
+                .unwrap();
         } else if entry.file_type().is_dir() {
             fs::set_permissions(entry.path(), fs::Permissions::from_mode(0o700)).unwrap();
         }
@@ -177,7 +249,16 @@ fn with_files_made_in_another_order() {
         .filter(|entry| !entry.file_type().is_dir())
         .map(|entry| entry.path().to_owned())
         .collect();
-    paths.sort_by_key(|path| std::cmp::Reverse(path.as_os_str().as_encoded_bytes().iter().rev().copied().collect::<Vec<_>>()));
+    paths.sort_by_key(|path| {
+        std::cmp::Reverse(
+            path.as_os_str()
+                .as_encoded_bytes()
+                .iter()
+                .rev()
+                .copied()
+                .collect::<Vec<_>>(),
+        )
+    });
     for path in paths {
         let to = space.cwd().join(path.strip_prefix(&from).unwrap());
         fs::create_dir_all(to.parent().unwrap()).unwrap();
@@ -210,20 +291,33 @@ fn with_more_or_fewer_threads_and_from_kept_streams() {
     same(space.publish(&["--all", "-j", "16"]));
     // Archives again, from the streams of archives made of other file sets.
     space.set_home("kept");
-    for place in ["synapse-coco-export-plugin/plugin/x.py", "synapse-box-merge-plugin/plugin/x.py"] {
+    for place in [
+        "synapse-coco-export-plugin/plugin/x.py",
+        "synapse-box-merge-plugin/plugin/x.py",
+    ] {
         space.write(&format!("plugins/{place}"), "x = 1\n");
     }
     space.publish(&["--all", "--debug"]).expect(0);
-    for place in ["synapse-coco-export-plugin/plugin/x.py", "synapse-box-merge-plugin/plugin/x.py"] {
+    for place in [
+        "synapse-coco-export-plugin/plugin/x.py",
+        "synapse-box-merge-plugin/plugin/x.py",
+    ] {
         fs::remove_file(space.path(&format!("plugins/{place}"))).unwrap();
     }
     let document = space.publish(&["--all"]).expect(0);
     for code in ["coco-export", "box-merge"] {
-        assert_eq!(document.plugin(code)["stages"][0]["decision"], "run", "{code}");
+        assert_eq!(
+            document.plugin(code)["stages"][0]["decision"],
+            "run",
+            "{code}"
+        );
     }
     assert_eq!(document.total("files_deflated"), 0);
     for code in reference().keys() {
-        assert_eq!(document.plugin(code)["checksum"].to_string(), reference()[code].2);
+        assert_eq!(
+            document.plugin(code)["checksum"].to_string(),
+            reference()[code].2
+        );
     }
     same(document);
 }

@@ -40,7 +40,13 @@ fn on_disk(folder: &Path) -> BTreeMap<String, (bool, Vec<u8>)> {
     let mut found = BTreeMap::new();
     for entry in WalkDir::new(folder).follow_links(true) {
         let entry = entry.unwrap();
-        let path = entry.path().strip_prefix(folder).unwrap().to_str().unwrap().to_owned();
+        let path = entry
+            .path()
+            .strip_prefix(folder)
+            .unwrap()
+            .to_str()
+            .unwrap()
+            .to_owned();
         if entry.file_type().is_file() && !path.ends_with(".gitignore") {
             let executable = entry.metadata().unwrap().permissions().mode() & 0o100 != 0;
             found.insert(path, (executable, fs::read(entry.path()).unwrap()));
@@ -64,7 +70,10 @@ fn content(files: &BTreeMap<String, (bool, Vec<u8>)>) -> String {
 #[track_caller]
 fn expect_honest(document: &Document) -> BTreeMap<String, (bool, Vec<u8>)> {
     let files = document.unpacked("tiny-0");
-    assert_eq!(document.plugin("tiny-0")["checksum"]["content"], content(&files));
+    assert_eq!(
+        document.plugin("tiny-0")["checksum"]["content"],
+        content(&files)
+    );
     files
 }
 
@@ -88,12 +97,20 @@ const EDITS: &[Edit] = &[
         let at = fs::metadata(space.path(DATA)).unwrap().modified().unwrap();
         let new = space.path("new");
         fs::write(&new, "first CONTENT\n").unwrap();
-        File::options().write(true).open(&new).unwrap().set_times(FileTimes::new().set_modified(at)).unwrap();
+        File::options()
+            .write(true)
+            .open(&new)
+            .unwrap()
+            .set_times(FileTimes::new().set_modified(at))
+            .unwrap();
         fs::rename(new, space.path(DATA)).unwrap();
     }),
     ("two files that change places", |space| {
         let at = fs::metadata(space.path(DATA)).unwrap().modified().unwrap();
-        let file = OpenOptions::new().write(true).open(space.path(OTHER)).unwrap();
+        let file = OpenOptions::new()
+            .write(true)
+            .open(space.path(OTHER))
+            .unwrap();
         file.set_times(FileTimes::new().set_modified(at)).unwrap();
         fs::rename(space.path(DATA), space.path("swap")).unwrap();
         fs::rename(space.path(OTHER), space.path(DATA)).unwrap();
@@ -112,38 +129,55 @@ const EDITS: &[Edit] = &[
     }),
     ("one byte through a descriptor, mtime restored", |space| {
         keeping_mtime(&space.path(DATA), || {
-            let file = OpenOptions::new().write(true).open(space.path(DATA)).unwrap();
+            let file = OpenOptions::new()
+                .write(true)
+                .open(space.path(DATA))
+                .unwrap();
             file.write_all_at(b"F", 0).unwrap();
         });
     }),
     ("an mtime in the future", |space| {
         space.write(DATA, "FIRST content\n");
         let future = SystemTime::now() + Duration::from_hours(24 * 365 * 40);
-        let file = OpenOptions::new().write(true).open(space.path(DATA)).unwrap();
-        file.set_times(FileTimes::new().set_modified(future)).unwrap();
+        let file = OpenOptions::new()
+            .write(true)
+            .open(space.path(DATA))
+            .unwrap();
+        file.set_times(FileTimes::new().set_modified(future))
+            .unwrap();
     }),
     ("an mtime before 1970", |space| {
         space.write(DATA, "FIRST content\n");
         let past = SystemTime::UNIX_EPOCH - Duration::from_hours(24 * 365);
-        let file = OpenOptions::new().write(true).open(space.path(DATA)).unwrap();
+        let file = OpenOptions::new()
+            .write(true)
+            .open(space.path(DATA))
+            .unwrap();
         file.set_times(FileTimes::new().set_modified(past)).unwrap();
     }),
     ("the executable bit, mtime restored", |space| {
         keeping_mtime(&space.path(DATA), || space.chmod(DATA, 0o755));
     }),
-    ("a new file in an old folder", |space| space.write("plugins/p0/assets/new.txt", "new\n")),
+    ("a new file in an old folder", |space| {
+        space.write("plugins/p0/assets/new.txt", "new\n")
+    }),
     ("a new file, the folder's mtime restored", |space| {
         let folder = File::open(space.path("plugins/p0/assets")).unwrap();
         let at = folder.metadata().unwrap().modified().unwrap();
         space.write("plugins/p0/assets/new.txt", "new\n");
         folder.set_times(FileTimes::new().set_modified(at)).unwrap();
     }),
-    ("a file that is gone", |space| fs::remove_file(space.path(DATA)).unwrap()),
-    ("a file that became a link to the same bytes and then some", |space| {
-        space.write(OTHER, "first content, and more\n");
-        fs::remove_file(space.path(DATA)).unwrap();
-        symlink("other.txt", space.path(DATA)).unwrap();
+    ("a file that is gone", |space| {
+        fs::remove_file(space.path(DATA)).unwrap()
     }),
+    (
+        "a file that became a link to the same bytes and then some",
+        |space| {
+            space.write(OTHER, "first content, and more\n");
+            fs::remove_file(space.path(DATA)).unwrap();
+            symlink("other.txt", space.path(DATA)).unwrap();
+        },
+    ),
     ("a folder that became a link to another", |space| {
         fs::remove_dir_all(space.path("plugins/p0/assets")).unwrap();
         symlink("draft", space.path("plugins/p0/assets")).unwrap();
@@ -155,11 +189,15 @@ const EDITS: &[Edit] = &[
     ("a file shared by a hard link, edited there", |space| {
         let elsewhere = space.root().join("elsewhere");
         fs::hard_link(space.path(DATA), &elsewhere).unwrap();
-        keeping_mtime(&space.path(DATA), || fs::write(&elsewhere, "FIRST CONTENT\n").unwrap());
+        keeping_mtime(&space.path(DATA), || {
+            fs::write(&elsewhere, "FIRST CONTENT\n").unwrap()
+        });
     }),
     ("the configuration, mtime restored", |space| {
         let path = "plugins/p0/config.yaml";
-        keeping_mtime(&space.path(path), || space.replace(path, "name: Tiny", "name: Toni"));
+        keeping_mtime(&space.path(path), || {
+            space.replace(path, "name: Tiny", "name: Toni")
+        });
     }),
 ];
 
@@ -167,8 +205,16 @@ const EDITS: &[Edit] = &[
 #[track_caller]
 fn expect_fresh(space: &Space, name: &str) {
     let document = space.publish(&DEBUG).expect(0);
-    assert_eq!(document.status("tiny-0"), "published", "{name}: it was not noticed");
-    assert_eq!(expect_honest(&document), on_disk(&space.path(PLUGIN)), "{name}");
+    assert_eq!(
+        document.status("tiny-0"),
+        "published",
+        "{name}: it was not noticed"
+    );
+    assert_eq!(
+        expect_honest(&document),
+        on_disk(&space.path(PLUGIN)),
+        "{name}"
+    );
     space.publish(&DEBUG).expect_nothing_done();
 }
 
@@ -188,7 +234,11 @@ fn an_edit_of_files_long_at_rest_is_noticed() {
     let ignores = space();
     let mapped = space();
     // A page that is dirty when it is hashed, and is written to again afterwards.
-    let file = OpenOptions::new().read(true).write(true).open(mapped.path(DATA)).unwrap();
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(mapped.path(DATA))
+        .unwrap();
     // SAFETY: nothing else maps or truncates this file.
     let mut map = unsafe { MmapMut::map_mut(&file) }.unwrap();
     map[0] = b'1';
@@ -197,7 +247,10 @@ fn an_edit_of_files_long_at_rest_is_noticed() {
         space.publish(&DEBUG).expect(0);
         let still = space.publish(&DEBUG).expect_nothing_done();
         if still.total("files_hashed") > 0 {
-            eprintln!("skipped: the filesystem of {} is not trusted", space.root().display());
+            eprintln!(
+                "skipped: the filesystem of {} is not trusted",
+                space.root().display()
+            );
             return;
         }
         edit(space);
@@ -218,10 +271,18 @@ fn an_edit_of_files_long_at_rest_is_noticed() {
 fn ignore_files_count_from_the_workspace_down(space: &Space) {
     let count = || {
         let document = space.publish(&DEBUG).expect(0);
-        document.plugin("tiny-0")["archive"]["files"].as_array().unwrap().len()
+        document.plugin("tiny-0")["archive"]["files"]
+            .as_array()
+            .unwrap()
+            .len()
     };
     let all = count();
-    for path in [".gitignore", ".synapseignore", "plugins/.gitignore", "plugins/p0/assets/.gitignore"] {
+    for path in [
+        ".gitignore",
+        ".synapseignore",
+        "plugins/.gitignore",
+        "plugins/p0/assets/.gitignore",
+    ] {
         space.write(path, "a.txt\n");
         assert_eq!(count(), all - 1, "{path}");
         keeping_mtime(&space.path(path), || space.write(path, "q.txt\n"));
@@ -244,7 +305,11 @@ fn ignore_files_count_from_the_workspace_down(space: &Space) {
 fn a_store_through_a_map_is_noticed() {
     let space = space();
     let path = space.path(DATA);
-    let file = OpenOptions::new().read(true).write(true).open(&path).unwrap();
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(&path)
+        .unwrap();
     // SAFETY: nothing else maps or truncates this file.
     let mut map = unsafe { MmapMut::map_mut(&file) }.unwrap();
     let mut trials = 0;
@@ -253,7 +318,14 @@ fn a_store_through_a_map_is_noticed() {
         thread::sleep(Duration::from_millis(u64::from(trial) * 3));
         let first = space.publish(&DEBUG).expect(0);
         assert_eq!(expect_honest(&first)["plugin/data.txt"].1[0], b'a' + trial);
-        let times = |meta: fs::Metadata| (meta.mtime(), meta.mtime_nsec(), meta.ctime(), meta.ctime_nsec());
+        let times = |meta: fs::Metadata| {
+            (
+                meta.mtime(),
+                meta.mtime_nsec(),
+                meta.ctime(),
+                meta.ctime_nsec(),
+            )
+        };
         let before = times(fs::metadata(&path).unwrap());
         map[0] = b'A' + trial;
         if times(fs::metadata(&path).unwrap()) == before {
@@ -273,7 +345,8 @@ fn a_store_through_a_map_is_noticed() {
 fn is_one_state(bytes: &[u8]) -> bool {
     let (first, last) = (bytes[0], bytes[bytes.len() - 1]);
     let raised = bytes.iter().take_while(|byte| **byte == first).count();
-    bytes[raised..].iter().all(|byte| *byte == last) && (first == last || first == last.wrapping_add(1))
+    bytes[raised..].iter().all(|byte| *byte == last)
+        && (first == last || first == last.wrapping_add(1))
 }
 
 #[test]
@@ -286,7 +359,10 @@ fn a_file_rewritten_in_place_while_it_is_archived_is_never_torn() {
     let mut published = 0;
     thread::scope(|scope| {
         scope.spawn(|| {
-            let file = OpenOptions::new().write(true).open(space.path(DATA)).unwrap();
+            let file = OpenOptions::new()
+                .write(true)
+                .open(space.path(DATA))
+                .unwrap();
             for state in 1..u32::MAX {
                 let chunk = vec![state as u8; 1 << 20];
                 for at in 0..SIZE as u64 >> 20 {
@@ -311,11 +387,18 @@ fn a_file_rewritten_in_place_while_it_is_archived_is_never_torn() {
                 if document.run.code() == 0 {
                     published += 1;
                     let files = expect_honest(&document);
-                    assert!(is_one_state(&files["plugin/data.txt"].1), "trial {trial}: a torn file");
+                    assert!(
+                        is_one_state(&files["plugin/data.txt"].1),
+                        "trial {trial}: a torn file"
+                    );
                 } else {
                     let document = document.expect(1);
                     let code = &document.errors()[0];
-                    assert!(code.starts_with("edited-while"), "trial {trial}: {:#}", document.value);
+                    assert!(
+                        code.starts_with("edited-while"),
+                        "trial {trial}: {:#}",
+                        document.value
+                    );
                 }
             }
         }));
@@ -327,7 +410,10 @@ fn a_file_rewritten_in_place_while_it_is_archived_is_never_torn() {
     eprintln!("{published} of {TRIALS} were published");
     // At rest it is published as it is.
     let document = space.publish(&DEBUG).expect(0);
-    assert_eq!(expect_honest(&document)["plugin/data.txt"].1, fs::read(space.path(DATA)).unwrap());
+    assert_eq!(
+        expect_honest(&document)["plugin/data.txt"].1,
+        fs::read(space.path(DATA)).unwrap()
+    );
     space.expect_clean_store();
 }
 
@@ -355,9 +441,17 @@ fn a_file_replaced_while_it_is_archived_is_one_or_the_other() {
                 if document.run.code() == 0 {
                     let bytes = &expect_honest(&document)["plugin/data.txt"].1;
                     assert!(bytes.iter().all(|byte| *byte == bytes[0]), "trial {trial}");
-                    assert_eq!(bytes.len(), SIZE + usize::from(bytes[0] % 3), "trial {trial}");
+                    assert_eq!(
+                        bytes.len(),
+                        SIZE + usize::from(bytes[0] % 3),
+                        "trial {trial}"
+                    );
                 } else {
-                    assert!(document.errors()[0].starts_with("edited-while"), "{:#}", document.value);
+                    assert!(
+                        document.errors()[0].starts_with("edited-while"),
+                        "{:#}",
+                        document.value
+                    );
                 }
             }
         }));

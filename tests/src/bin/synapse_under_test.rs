@@ -37,7 +37,11 @@ fn main() -> ExitCode {
 }
 
 fn hook() -> Option<Hook> {
-    let number = |name: &str| env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    let number = |name: &str| {
+        env::var(name)
+            .ok()
+            .and_then(|text| text.parse::<u64>().ok())
+    };
     let kill_at = number("SYNAPSE_TEST_KILL_AT");
     let interrupt_at = number("SYNAPSE_TEST_INTERRUPT_AT");
     let fail_at = number("SYNAPSE_TEST_FAIL_AT");
