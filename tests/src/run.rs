@@ -73,7 +73,9 @@ impl Run {
             text.push_str("-- stderr\n");
             text.push_str(&self.stderr);
         }
-        text.push_str(&format!("-- exit {code}\n"));
+        text.push_str("-- exit ");
+        text.push_str(&code.to_string());
+        text.push('\n');
         text
     }
 }

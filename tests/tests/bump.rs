@@ -1,5 +1,5 @@
 //! `--bump`: the version's bytes and no other, for exactly the plugins that need it.
-#![allow(missing_docs, reason = "tests")]
+#![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
 
 use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::Command};
 
@@ -123,7 +123,7 @@ fn every_other_byte_of_a_configuration_is_kept() {
         space.append("plugins/p0/README.md", "edited\n");
         let bumped = space.publish(&BUMP).expect(0);
         assert_eq!(bumped.plugin("tiny-0")["version"], "0.1.1", "{spelling}");
-        let kept = if spelling.starts_with('#') { 1 } else { 0 };
+        let kept = usize::from(spelling.starts_with('#'));
         let at = text.match_indices("0.1.0").nth(kept).unwrap().0;
         let expected = format!("{}0.1.1{}", &text[..at], &text[at + 5..]);
         assert_eq!(space.read("plugins/p0/config.yaml"), expected, "{spelling}");

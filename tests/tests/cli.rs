@@ -1,5 +1,5 @@
 //! The command line: wrong use and its hints, forms of output, and what people read.
-#![allow(missing_docs, reason = "tests")]
+#![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
 
 use std::{fs, os::unix::fs::symlink};
 

@@ -1,5 +1,5 @@
 //! Several publishes at once, publishes cut short at every step, and steps that fail.
-#![allow(missing_docs, reason = "tests")]
+#![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
 
 use std::{
     fs,

@@ -1,5 +1,5 @@
 //! The same files give the same bytes and keys, wherever and by whomever they are published.
-#![allow(missing_docs, reason = "tests")]
+#![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
 
 use std::{
     collections::BTreeMap,

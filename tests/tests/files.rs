@@ -1,5 +1,5 @@
 //! Files of every kind: what is published, and what is refused with its path.
-#![allow(missing_docs, reason = "tests")]
+#![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
 
 use std::{
     ffi::OsStr,

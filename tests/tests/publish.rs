@@ -1,6 +1,6 @@
 //! The first publish and the ones after it: what is made, what is sent, and that nothing is done
 //! twice.
-#![allow(missing_docs, reason = "tests")]
+#![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
 
 use std::{
     fs::{self, FileTimes},

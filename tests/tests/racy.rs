@@ -1,6 +1,6 @@
 //! Files that change while nobody looks, or while somebody does: what is published is what is
 //! there, whatever the times say.
-#![allow(missing_docs, reason = "tests")]
+#![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
 
 use std::{
     collections::BTreeMap,
@@ -159,7 +159,7 @@ const EDITS: &[Edit] = &[
         keeping_mtime(&space.path(DATA), || space.chmod(DATA, 0o755));
     }),
     ("a new file in an old folder", |space| {
-        space.write("plugins/p0/assets/new.txt", "new\n")
+        space.write("plugins/p0/assets/new.txt", "new\n");
     }),
     ("a new file, the folder's mtime restored", |space| {
         let folder = File::open(space.path("plugins/p0/assets")).unwrap();
@@ -168,7 +168,7 @@ const EDITS: &[Edit] = &[
         folder.set_times(FileTimes::new().set_modified(at)).unwrap();
     }),
     ("a file that is gone", |space| {
-        fs::remove_file(space.path(DATA)).unwrap()
+        fs::remove_file(space.path(DATA)).unwrap();
     }),
     (
         "a file that became a link to the same bytes and then some",
@@ -190,13 +190,13 @@ const EDITS: &[Edit] = &[
         let elsewhere = space.root().join("elsewhere");
         fs::hard_link(space.path(DATA), &elsewhere).unwrap();
         keeping_mtime(&space.path(DATA), || {
-            fs::write(&elsewhere, "FIRST CONTENT\n").unwrap()
+            fs::write(&elsewhere, "FIRST CONTENT\n").unwrap();
         });
     }),
     ("the configuration, mtime restored", |space| {
         let path = "plugins/p0/config.yaml";
         keeping_mtime(&space.path(path), || {
-            space.replace(path, "name: Tiny", "name: Toni")
+            space.replace(path, "name: Tiny", "name: Toni");
         });
     }),
 ];

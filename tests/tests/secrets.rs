@@ -1,6 +1,6 @@
 //! Credentials in a plugin: the publish is refused by file and line, and nothing of the
 //! credential is kept or said.
-#![allow(missing_docs, reason = "tests")]
+#![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
 
 use std::{fs, path::Path};
 

@@ -33,10 +33,10 @@ const DISK_FULL: i32 = 28;
 const SIGNAL_TAKES: Duration = Duration::from_millis(30);
 
 fn main() -> ExitCode {
-    synapse_cli::main(hook())
+    synapse_cli::main(Some(hook()))
 }
 
-fn hook() -> Option<Hook> {
+fn hook() -> Hook {
     let number = |name: &str| {
         env::var(name)
             .ok()
@@ -49,7 +49,7 @@ fn hook() -> Option<Hook> {
     let slow = number("SYNAPSE_TEST_SLOW_MS").map(Duration::from_millis);
     let steps = env::var_os("SYNAPSE_TEST_STEPS");
     let count = AtomicU64::new(0);
-    Some(Arc::new(move |step: &str| {
+    Arc::new(move |step: &str| {
         let now = count.fetch_add(1, Ordering::SeqCst) + 1;
         if let Some(path) = &steps {
             let mut file = OpenOptions::new().append(true).create(true).open(path)?;
@@ -72,5 +72,5 @@ fn hook() -> Option<Hook> {
             return Err(io::Error::from_raw_os_error(DISK_FULL));
         }
         Ok(())
-    }))
+    })
 }
