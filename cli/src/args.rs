@@ -112,9 +112,6 @@ pub struct Selection {
 /// `synapse plugin publish`.
 #[derive(Debug, Args)]
 pub struct Publish {
-    /// Which plugins.
-    #[command(flatten)]
-    pub selection: Selection,
     /// Preview without uploading
     #[arg(long)]
     pub dry_run: bool,
@@ -147,6 +144,9 @@ pub struct Publish {
     /// Publish files matching PATTERN although they look like credentials; may be repeated
     #[arg(long, value_name = "PATTERN")]
     pub allow_secret: Vec<String>,
+    /// Which plugins.
+    #[command(flatten)]
+    pub selection: Selection,
 }
 
 /// The order of a preview.
@@ -172,9 +172,6 @@ pub enum Bump {
 /// `synapse plan`.
 #[derive(Debug, Args)]
 pub struct Plan {
-    /// Which plugins.
-    #[command(flatten)]
-    pub selection: Selection,
     /// Plan debug releases
     #[arg(long)]
     pub debug: bool,
@@ -184,6 +181,9 @@ pub struct Plan {
     /// Publish files matching PATTERN although they look like credentials; may be repeated
     #[arg(long, value_name = "PATTERN")]
     pub allow_secret: Vec<String>,
+    /// Which plugins.
+    #[command(flatten)]
+    pub selection: Selection,
 }
 
 /// `synapse explain`.
@@ -208,12 +208,12 @@ pub struct Explain {
 /// `synapse status`.
 #[derive(Debug, Args)]
 pub struct Status {
-    /// Which plugins.
-    #[command(flatten)]
-    pub selection: Selection,
     /// Compare with the embedded backend on this machine
     #[arg(long)]
     pub local: bool,
+    /// Which plugins.
+    #[command(flatten)]
+    pub selection: Selection,
 }
 
 /// `synapse cache`.

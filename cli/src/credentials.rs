@@ -29,7 +29,10 @@ fn read(path: &Path) -> Result<Map<String, Value>, Failure> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Map::new()),
         Err(error) => {
             let what = format!("cannot read {shown}: {error}");
-            return Err(Failure::environment("config-file", what).at(shown));
+            let failure = Failure::environment("config-file", what).at(shown);
+            return Err(
+                failure.hint("check its permissions, or set SYNAPSE_HOME to another folder")
+            );
         }
     };
     match serde_json::from_str(&text) {

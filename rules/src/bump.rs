@@ -73,14 +73,19 @@ pub fn apply(plugin: &Plugin, bump: &Bump) -> Result<(), Failure> {
             .at(shown)
             .hint("run it again"));
     }
-    let edited = config::set_version(&bytes, &config, &bump.new)
-        .map_err(|error| Failure::user("bump", error.to_string()).at(shown))?;
+    let edited = config::set_version(&bytes, &config, &bump.new).map_err(|error| {
+        Failure::user("bump", error.to_string())
+            .at(shown)
+            .hint("raise the version by hand, then publish")
+    })?;
     let pyproject = plugin.source.folder().join("pyproject.toml");
     // Both are worked out before either is written.
     let project = match fs::read_to_string(&pyproject) {
         Ok(text) => {
             config::set_pyproject_version(&text, &bump.old, &bump.new).map_err(|error| {
-                Failure::user("bump", error.to_string()).at(pyproject.display().to_string())
+                Failure::user("bump", error.to_string())
+                    .at(pyproject.display().to_string())
+                    .hint("mend pyproject.toml, then publish again")
             })?
         }
         Err(_) => None,

@@ -257,7 +257,7 @@ fn read_config(source: &Source, folder: &Path) -> Result<(String, Vec<u8>), Fail
         return Ok((path.display().to_string(), bytes));
     }
     for name in CONFIG_NAMES {
-        match fs::read(folder.join(name)) {
+        match fileset::read_regular(&folder.join(name)) {
             Ok(bytes) => return Ok((name.to_owned(), bytes)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => {

@@ -1,1 +1,20 @@
-//! The harness.
+//! The harness of the end-to-end suites: private folders to work in, the command run as people
+//! run it, and its documents taken apart.
+
+mod document;
+mod run;
+mod space;
+mod tree;
+
+pub use document::Document;
+pub use run::Run;
+pub use space::Space;
+pub use tree::{copy_tree, fixture, snapshot};
+
+/// A fresh [`Space`] for the `synapse` built with this crate.
+#[macro_export]
+macro_rules! space {
+    () => {
+        $crate::Space::new(env!("CARGO_BIN_EXE_synapse_under_test"))
+    };
+}

@@ -141,11 +141,13 @@ fn exit_code(app: &App, reports: &[PluginReport]) -> u8 {
     {
         return 130;
     }
+    // A release can be there although its record could not be kept: that is told as well.
     let good = |report: &&PluginReport| {
-        matches!(
+        let there = matches!(
             report.status,
             Status::Published | Status::UpToDate | Status::Planned
-        )
+        );
+        there && report.failure.is_none()
     };
     let fine = reports.iter().filter(good).count();
     if fine == reports.len() {

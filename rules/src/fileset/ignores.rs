@@ -1,7 +1,7 @@
 //! Owns which files belong to a plugin: `.synapseignore` over `.gitignore` over our defaults,
 //! each with full gitignore semantics.
 
-use std::{fs, io, path::Path};
+use std::{io, path::Path};
 
 use ignore::{
     Match,
@@ -87,7 +87,7 @@ impl Level {
         let mut files = [None, None];
         let mut texts = Vec::new();
         for (index, name) in IGNORE_FILES.iter().enumerate() {
-            match fs::read(path.join(name)) {
+            match super::read_regular(&path.join(name)) {
                 Ok(bytes) => {
                     texts.push((index as u64).to_le_bytes().to_vec());
                     texts.push((bytes.len() as u64).to_le_bytes().to_vec());
@@ -124,10 +124,12 @@ impl Level {
     }
 }
 
+/// What is no file is no ignore file; where it matters, the walk says what it is.
 fn is_absent(error: &io::Error) -> bool {
+    use io::ErrorKind::{InvalidInput, IsADirectory, NotADirectory, NotFound};
     matches!(
         error.kind(),
-        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::IsADirectory
+        NotFound | NotADirectory | IsADirectory | InvalidInput
     )
 }
 

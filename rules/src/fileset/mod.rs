@@ -4,11 +4,33 @@
 pub mod ignores;
 mod walk;
 
-use std::path::Path;
+use std::{
+    fs::File,
+    io::{self, Read},
+    path::Path,
+};
 
+use rustix::fs::{Mode, OFlags};
 pub use walk::{FileSetError, Walk, scan};
 
 use self::ignores::Level;
+
+/// Reads a regular file whole. A pipe under its name is an error, where opening it plainly would
+/// wait for a writer.
+pub fn read_regular(path: &Path) -> io::Result<Vec<u8>> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let mut file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
+    let meta = file.metadata()?;
+    if !meta.is_file() {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "it is not a regular file",
+        ));
+    }
+    let mut bytes = Vec::with_capacity(meta.len() as usize);
+    file.read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
 
 /// The ignore files from the workspace root down to a plugin's parent folder.
 ///
