@@ -583,42 +583,6 @@ fn without_the_backend_everything_is_sent_again() {
 }
 
 #[test]
-fn a_lost_or_damaged_blob_is_made_again() {
-    let space = Space::workspace(PROGRAM);
-    let first = space.publish(&["--plugin", "coco-export"]).expect(0);
-    let archive = first.archive("coco-export");
-    // Nobody needs the archive of what is published.
-    fs::remove_file(&archive).unwrap();
-    space
-        .publish(&["--plugin", "coco-export"])
-        .expect_nothing_done();
-    for damage in ["lost", "short", "wrong"] {
-        if archive.exists() {
-            let bytes = fs::read(&archive).unwrap();
-            fs::remove_file(&archive).unwrap();
-            match damage {
-                "short" => fs::write(&archive, &bytes[..bytes.len() / 2]).unwrap(),
-                "wrong" => {
-                    let mut wrong = bytes.clone();
-                    wrong[bytes.len() / 2] ^= 1;
-                    fs::write(&archive, wrong).unwrap();
-                }
-                _ => {}
-            }
-        }
-        fs::remove_dir_all(space.home().join("data")).unwrap();
-        let made = space.publish(&["--plugin", "coco-export"]).expect(0);
-        assert_eq!(made.status("coco-export"), "published", "{damage}");
-        assert_eq!(
-            made.plugin("coco-export")["checksum"],
-            first.plugin("coco-export")["checksum"]
-        );
-        accepted_elsewhere(&made, "coco-export");
-        space.expect_clean_store();
-    }
-}
-
-#[test]
 fn archives_made_by_another_rule_change_no_release() {
     let space = Space::workspace(PROGRAM);
     let first = space.publish(&["--all"]).expect(0);

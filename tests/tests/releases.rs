@@ -1,6 +1,8 @@
-//! Releases of every kind: debug ones that replace each other, previews that make none, and other
-//! configurations.
+//! Releases of every kind: debug ones that replace each other, previews that make none, other
+//! configurations, and archives that are lost before they are sent.
 #![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
+
+use std::fs;
 
 use synapse_tests::{Document, Space, snapshot};
 
@@ -140,4 +142,41 @@ fn a_configuration_of_another_name_becomes_config_yaml() {
         .publish(&["-p", "plugins/p0", "-c", "other.yaml"])
         .expect(0);
     assert_eq!(made.status("tiny-0"), "published");
+}
+
+#[test]
+fn a_lost_or_damaged_blob_is_made_again() {
+    let space = Space::workspace(PROGRAM);
+    let first = space.publish(&["--plugin", "coco-export"]).expect(0);
+    let archive = first.archive("coco-export");
+    let files = first.unpacked("coco-export");
+    // Nobody needs the archive of what is published.
+    fs::remove_file(&archive).unwrap();
+    space
+        .publish(&["--plugin", "coco-export"])
+        .expect_nothing_done();
+    for damage in ["lost", "short", "wrong"] {
+        if archive.exists() {
+            let bytes = fs::read(&archive).unwrap();
+            fs::remove_file(&archive).unwrap();
+            match damage {
+                "short" => fs::write(&archive, &bytes[..bytes.len() / 2]).unwrap(),
+                "wrong" => {
+                    let mut wrong = bytes.clone();
+                    wrong[bytes.len() / 2] ^= 1;
+                    fs::write(&archive, wrong).unwrap();
+                }
+                _ => {}
+            }
+        }
+        fs::remove_dir_all(space.home().join("data")).unwrap();
+        let made = space.publish(&["--plugin", "coco-export"]).expect(0);
+        assert_eq!(made.status("coco-export"), "published", "{damage}");
+        assert_eq!(
+            made.plugin("coco-export")["checksum"],
+            first.plugin("coco-export")["checksum"]
+        );
+        assert_eq!(made.unpacked("coco-export"), files);
+        space.expect_clean_store();
+    }
 }
