@@ -9,7 +9,7 @@ use std::{
 };
 
 use serde_json::Value;
-use synapse_tests::{Document, Space, copy_tree, fixture, space};
+use synapse_tests::{Document, Space, copy_tree};
 use walkdir::WalkDir;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_synapse_under_test");
@@ -264,27 +264,6 @@ fn checksums_are_those_of_the_archive() {
         0,
         "the embedded backend is no network"
     );
-}
-
-#[test]
-fn the_plugin_of_the_guide_is_published() {
-    let mut space = space!();
-    copy_tree(&fixture("yolov8"), space.cwd());
-    space.set_cwd(space.path("synapse-yolov8-plugin"));
-    let first = space.publish(&[]).expect(0);
-    let files = [
-        ".synapseignore",
-        "README.md",
-        "config.yaml",
-        "plugin/__init__.py",
-        "plugin/inference.py",
-        "plugin/train.py",
-        "pyproject.toml",
-        "requirements.txt",
-    ];
-    assert_eq!(listed(&first, "yolov8"), files);
-    accepted_elsewhere(&first, "yolov8");
-    space.publish(&[]).expect_nothing_done();
 }
 
 #[test]

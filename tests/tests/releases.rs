@@ -2,9 +2,9 @@
 //! configurations, and archives that are lost before they are sent.
 #![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
 
-use std::fs;
+use std::{fs, process::Command};
 
-use synapse_tests::{Document, Space, snapshot};
+use synapse_tests::{Document, Space, copy_tree, fixture, snapshot, space};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_synapse_under_test");
 const COCO: &str = "plugins/synapse-coco-export-plugin";
@@ -179,4 +179,35 @@ fn a_lost_or_damaged_blob_is_made_again() {
         assert_eq!(made.unpacked("coco-export"), files);
         space.expect_clean_store();
     }
+}
+
+#[test]
+fn the_plugin_of_the_guide_is_published() {
+    let mut space = space!();
+    copy_tree(&fixture("yolov8"), space.cwd());
+    space.set_cwd(space.path("synapse-yolov8-plugin"));
+    let first = space.publish(&[]).expect(0);
+    let files = [
+        ".synapseignore",
+        "README.md",
+        "config.yaml",
+        "plugin/__init__.py",
+        "plugin/inference.py",
+        "plugin/train.py",
+        "pyproject.toml",
+        "requirements.txt",
+    ];
+    let unpacked = first.unpacked("yolov8");
+    assert!(unpacked.keys().eq(&files), "{:?}", unpacked.keys());
+    let unzip = Command::new("unzip")
+        .arg("-tqq")
+        .arg(first.archive("yolov8"))
+        .status();
+    assert!(unzip.unwrap().success());
+    let python = Command::new("python3")
+        .args(["-m", "zipfile", "-t"])
+        .arg(first.archive("yolov8"))
+        .output();
+    assert!(python.unwrap().status.success());
+    space.publish(&[]).expect_nothing_done();
 }
