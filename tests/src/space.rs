@@ -41,8 +41,8 @@ impl Space {
             .prefix("synapse-test-")
             .tempdir()
             .expect("a folder");
-        let cwd = folder.path().join("work");
-        for own in ["work", "user"] {
+        let cwd = folder.path().join("here");
+        for own in ["here", "user"] {
             fs::create_dir(folder.path().join(own)).expect("a folder");
         }
         let home = folder.path().join("synapse-home");
