@@ -116,7 +116,8 @@ fn every_step_may_fail_and_the_next_run_mends_it() {
             "step {at}"
         );
         if count.load(Ordering::SeqCst) < at {
-            assert!(at > 15, "the sweep went through the run");
+            // Three nodes of three steps, and at least one commit of all three.
+            assert!(at > 13, "the sweep went through the run");
             return;
         }
     }
