@@ -173,7 +173,7 @@ fn in_the_values_of_env() {
         "plugins/p0/config.yaml",
         &format!("env:\n  HARMLESS: {canary}\n"),
     );
-    expect_refused(&space, &canary, "config.yaml");
+    expect_refused(&space, &canary, "config.yaml:9:3");
 }
 
 #[test]

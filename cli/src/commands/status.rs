@@ -22,7 +22,8 @@ fn state(report: &PluginReport, formal: &[&Release]) -> &'static str {
     match (report.status, report.failure.as_ref()) {
         (Status::UpToDate, _) => "up_to_date",
         (_, Some(failure)) if failure.code == VERSION_TAKEN => "changed",
-        (_, Some(_)) => "broken",
+        (_, Some(_)) if report.plugin.is_none() => "broken",
+        (_, Some(_)) => "refused",
         _ if formal.is_empty() => "unpublished",
         _ => "behind",
     }

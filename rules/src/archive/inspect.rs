@@ -84,7 +84,7 @@ pub(super) fn failure(plugin: &Plugin, findings: &[Finding]) -> Option<Failure> 
     join(&mut findings.iter().map(|finding| {
         let line = finding
             .line
-            .map(|line| format!(":{line}:1"))
+            .map(|line| format!(":{line}"))
             .unwrap_or_default();
         let place = format!("{}{line}", folder.join(&finding.path).display());
         let what = format!(
