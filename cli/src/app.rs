@@ -11,7 +11,7 @@ use std::{
 
 use synapse_backend::{BackendError, Embedded, Options as BackendOptions};
 use synapse_engine::{
-    Cancel, EventSink, Failure, Session,
+    Cancel, EventSink, Failure, Session, StoreError,
     store::{Hook, Ledger, SqliteStore},
     store_failure,
 };
@@ -159,8 +159,20 @@ impl App {
 
     fn embedded(&self) -> Result<Arc<Target>, Failure> {
         let backend = self.backend()?;
-        let ledger = Ledger::open(&self.home.ledger(), self.hook.clone())
-            .map_err(|error| store_failure(&error))?;
+        let path = self.home.ledger();
+        let ledger = Ledger::open(&path, self.hook.clone()).map_err(|error| {
+            let failure = store_failure(&error).at(path.display().to_string());
+            match error {
+                StoreError::Database(what)
+                    if what.contains("database") || what.contains("malformed") =>
+                {
+                    let message = format!("the record of what was sent cannot be read: {what}");
+                    Failure { message, ..failure }
+                        .hint("move the file away: every publish asks the target what it has")
+                }
+                _ => failure,
+            }
+        })?;
         let counters = Arc::clone(&self.counters);
         Ok(Arc::new(Target::new(
             "local",

@@ -46,6 +46,13 @@ pub struct Output {
     pub no_progress: bool,
 }
 
+impl Output {
+    /// Whether a program reads standard output.
+    pub fn is_machine(&self) -> bool {
+        self.json || self.events
+    }
+}
+
 /// When to colour.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub enum Color {

@@ -9,6 +9,7 @@ use std::{
 
 use serde_json::{Map, Value};
 use synapse_engine::Failure;
+use synapse_rules::fileset::read_regular;
 
 /// The profile that stands for the embedded backend.
 pub const LOCAL: &str = "local";
@@ -24,8 +25,9 @@ pub struct Credentials {
 
 fn read(path: &Path) -> Result<Map<String, Value>, Failure> {
     let shown = path.display().to_string();
-    let text = match fs::read_to_string(path) {
-        Ok(text) => text,
+    let text = match read_regular(path).map(String::from_utf8) {
+        Ok(Ok(text)) => text,
+        Ok(Err(_)) => String::new(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Map::new()),
         Err(error) => {
             let what = format!("cannot read {shown}: {error}");

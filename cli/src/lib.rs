@@ -11,7 +11,10 @@ pub mod select;
 
 use std::{
     process::ExitCode,
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use clap::{CommandFactory, Parser};
@@ -29,7 +32,7 @@ pub fn main(hook: Option<Hook>) -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            let _ = error.print();
+            misuse(&error);
             return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
         }
     };
@@ -41,6 +44,26 @@ pub fn main(hook: Option<Hook>) -> ExitCode {
     ExitCode::from(
         outcome.unwrap_or_else(|failure| report(&output, command_name(&cli.command), &failure)),
     )
+}
+
+/// Wrong use before there are options: text for people, and a document for a program that asked
+/// for one.
+fn misuse(error: &clap::Error) {
+    let asked = |option: &str| std::env::args_os().any(|argument| argument == option);
+    let output = args::Output {
+        json: asked("--json"),
+        events: asked("--events"),
+        ..args::Output::default()
+    };
+    if !error.use_stderr() || !output.is_machine() {
+        let _ = error.print();
+        return;
+    }
+    let text = error.to_string();
+    let first = text.lines().next().unwrap_or_default();
+    let message = first.strip_prefix("error: ").unwrap_or(first);
+    let failure = Failure::usage(message).hint("--help lists what there is");
+    report(&output, "synapse", &failure);
 }
 
 fn run(app: &App, command: &Command) -> Result<u8, Failure> {
@@ -66,12 +89,8 @@ fn command_name(command: &Command) -> &'static str {
 }
 
 fn report(output: &args::Output, command: &'static str, failure: &Failure) -> u8 {
-    if output.json {
+    if output.is_machine() {
         Printer::stdout(output).json(&render::document::failed(command, failure, 0));
-    } else if output.events {
-        let document = render::document::failed(command, failure, 0);
-        let event = serde_json::json!({"event": "summary", "document": document});
-        Printer::stdout(output).line(event.to_string());
     } else {
         error::print(&mut Printer::stderr(output), failure);
     }
@@ -82,6 +101,8 @@ fn report(output: &args::Output, command: &'static str, failure: &Failure) -> u8
 /// safe to cut.
 fn listen(cancel: &Cancel) {
     static SEEN: AtomicUsize = AtomicUsize::new(0);
+    // Unhandled, writing past a limit on file sizes would end the process without a word.
+    let _ = signal_hook::flag::register(signal_hook::consts::signal::SIGXFSZ, Arc::default());
     let Ok(mut signals) = signal_hook::iterator::Signals::new([
         signal_hook::consts::SIGINT,
         signal_hook::consts::SIGTERM,

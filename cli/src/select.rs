@@ -12,6 +12,7 @@ use synapse_engine::{
     index::{FOLDER_REST, FileStat, FolderEntry, Section, Subtree},
 };
 use synapse_rules::{
+    fileset::read_regular,
     plugin::{self, Above, CONFIG_NAMES, Source, Trust},
     publish::Workspace,
     workspace,
@@ -170,7 +171,7 @@ fn members(app: &App, root: &Path) -> Result<Selected, Failure> {
     let mut workspace = Workspace::open(&app.home.index(), root);
     let file = root.join(workspace::FILE);
     let shown = file.display().to_string();
-    let bytes = fs::read(&file).map_err(|error| {
+    let bytes = read_regular(&file).map_err(|error| {
         Failure::user("unreadable", format!("cannot read {shown}: {error}")).at(shown.clone())
     })?;
     let guard = bytes_guard(&bytes);

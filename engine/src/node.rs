@@ -190,6 +190,14 @@ pub fn store_failure(error: &StoreError) -> Failure {
         StoreError::Io { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => {
             failure.hint("check the permissions of the folder, or set SYNAPSE_STORE to another")
         }
+        StoreError::Database(what) if what.contains("full") => {
+            failure.hint("free some disk space, then run it again")
+        }
+        StoreError::Database(what)
+            if what.contains("readonly") || what.contains("unable to open") =>
+        {
+            failure.hint("check the permissions of the folder, or set SYNAPSE_STORE to another")
+        }
         StoreError::Database(_) => failure.hint("run `synapse cache check --repair`"),
         StoreError::TooNew { .. } => failure.hint("use that release, or run `synapse cache clear`"),
         StoreError::Busy(_) => failure.hint("try again when it is done"),

@@ -3,7 +3,7 @@
 
 use std::{
     collections::HashMap,
-    fs::{self, File},
+    fs::File,
     io,
     os::fd::AsFd,
     path::{Path, PathBuf},
@@ -250,7 +250,7 @@ fn guard(source: &Source, outer: &[ignores::Level]) -> Digest {
 
 fn read_config(source: &Source, folder: &Path) -> Result<(String, Vec<u8>), Failure> {
     if let Some(path) = &source.config {
-        let bytes = fs::read(path).map_err(|error| {
+        let bytes = fileset::read_regular(path).map_err(|error| {
             let what = format!("Config file not found: {} ({error})", path.display());
             Failure::user("config-not-found", what).hint("check the path given with --config")
         })?;
@@ -359,7 +359,7 @@ fn config_entry(section: &Section, name: &str, path: &Path) -> Result<TreeEntry,
             ..entry
         });
     }
-    let bytes = fs::read(path).map_err(|error| {
+    let bytes = fileset::read_regular(path).map_err(|error| {
         Failure::user(
             "unreadable",
             format!("cannot read {}: {error}", path.display()),

@@ -280,7 +280,6 @@ fn options_that_do_not_exist_or_do_not_agree() {
         &["plugin", "publish", "--debug", "--bump", "patch"],
         &["plugin", "publish", "--bump", "tiny"],
         &["plugin", "publish", "-j", "0"],
-        &["plugin", "publish", "--json", "--events"],
         &["plugin", "publish", "-q", "-v"],
         &["plugin"],
         &["nope"],

@@ -33,7 +33,7 @@ fn stats(app: &App) -> Result<u8, Failure> {
         .map_err(|error| store_failure(&error))?;
     let mut printer = Printer::stdout(&app.output);
     let path = app.home.store.display().to_string();
-    if app.output.json {
+    if app.output.is_machine() {
         printer.json(&json!({"schema": 1, "command": "cache stats", "ok": true, "path": path, "stats": stats}));
         return Ok(0);
     }
@@ -70,7 +70,7 @@ fn gc(app: &App, max_size: &str, max_age: u32) -> Result<u8, Failure> {
         ..report
     };
     let mut printer = Printer::stdout(&app.output);
-    if app.output.json {
+    if app.output.is_machine() {
         printer.json(&json!({"schema": 1, "command": "cache gc", "ok": true, "removed": report}));
     } else if !app.output.quiet {
         printer.line(format!(
@@ -94,7 +94,7 @@ fn check(app: &App, repair: bool) -> Result<u8, Failure> {
     }
     let code = u8::from(!report.is_clean() && !repair);
     let mut printer = Printer::stdout(&app.output);
-    if app.output.json {
+    if app.output.is_machine() {
         printer.json(
             &json!({"schema": 1, "command": "cache check", "ok": code == 0,
                              "clean": report.is_clean(), "report": report}),
@@ -107,6 +107,13 @@ fn check(app: &App, repair: bool) -> Result<u8, Failure> {
             paint(BAD, "damaged"),
             damage.blob,
             damage.what
+        ));
+    }
+    if report.rows > 0 {
+        let what = count(report.rows, "result");
+        printer.line(format!(
+            "{} {what} in the database; made again when needed",
+            paint(BAD, "damaged")
         ));
     }
     if let Some(what) = &report.database {
@@ -140,7 +147,7 @@ fn clear(app: &App) -> Result<u8, Failure> {
         .map_err(|error| store_failure(&error))?;
     store.clear().map_err(|error| store_failure(&error))?;
     let mut printer = Printer::stdout(&app.output);
-    if app.output.json {
+    if app.output.is_machine() {
         printer.json(&json!({"schema": 1, "command": "cache clear", "ok": true}));
     } else if !app.output.quiet {
         printer.line(format!("cleared {}", app.home.store.display()));

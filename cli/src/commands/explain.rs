@@ -94,7 +94,7 @@ pub fn run(app: &App, args: &args::Explain) -> Result<u8, Failure> {
             .map_err(|error| store_failure(&error))?;
         explained.push((*stage, past));
     }
-    if app.output.json {
+    if app.output.is_machine() {
         Printer::stdout(&app.output).json(&document(report, &explained));
     } else {
         text(

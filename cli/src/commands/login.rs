@@ -17,7 +17,7 @@ pub fn run(app: &App, args: &args::Login) -> Result<u8, Failure> {
     let path = app.home.config_file();
     credentials::choose(&path, credentials::LOCAL)?;
     let mut printer = Printer::stdout(&app.output);
-    if app.output.json {
+    if app.output.is_machine() {
         printer.json(
             &json!({"schema": 1, "command": "login", "ok": true, "profile": credentials::LOCAL,
                              "path": path.display().to_string()}),

@@ -25,7 +25,7 @@ pub fn run(app: &App, args: &args::Plan) -> Result<u8, Failure> {
     let reports = look(app, &selected, target.as_ref(), &options)?;
     let bad = reports.iter().any(|report| report.failure.is_some());
     let code = u8::from(bad);
-    if app.output.json {
+    if app.output.is_machine() {
         let name = target.as_ref().map(|target| target.name.as_str());
         let plugins: Vec<_> = reports
             .iter()

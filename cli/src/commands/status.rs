@@ -98,7 +98,7 @@ pub fn run(app: &App, args: &args::Status) -> Result<u8, Failure> {
     let broken = plugins
         .iter()
         .any(|plugin| plugin["targets"][0]["state"] == "broken");
-    if app.output.json {
+    if app.output.is_machine() {
         Printer::stdout(&app.output).json(&json!({
             "schema": 1, "command": "status", "ok": !broken, "plugins": plugins,
             "errors": reports.iter().filter_map(|r| r.failure.as_ref())

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 use synapse_engine::{Failure, FailureKind};
-use synapse_rules::plugin::Warning;
+use synapse_rules::{fileset::read_regular, plugin::Warning};
 
 use super::{BAD, DIM, HINT, Printer, WARN, paint};
 
@@ -107,7 +107,13 @@ fn excerpt(printer: &mut Printer, place: Option<&str>) {
 /// A line of a configuration, unless it could hold a secret or is too long to help.
 fn source_line(file: &str, line: usize) -> Option<String> {
     const LONGEST: usize = 160;
-    let bytes = std::fs::read(file).ok()?;
+    // Of other files a line could be the very credential that was found.
+    let is_yaml = std::path::Path::new(file)
+        .extension()
+        .is_some_and(|end| end == "yaml");
+    let bytes = is_yaml
+        .then(|| read_regular(std::path::Path::new(file)).ok())
+        .flatten()?;
     let diagnostic = synapse_rules::config::parse(&bytes, file).diagnostics;
     // The diagnostic's own copy has the values of `env` masked.
     let own = diagnostic

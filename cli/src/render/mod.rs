@@ -13,6 +13,8 @@ use crate::args::{Color, Output};
 /// has seen enough.
 pub struct Printer {
     out: Box<dyn Write>,
+    /// Documents go out as the last event of a stream.
+    events: bool,
 }
 
 fn choice(color: Color) -> anstream::ColorChoice {
@@ -31,6 +33,7 @@ impl Printer {
                 std::io::stdout(),
                 choice(output.color),
             )),
+            events: output.events,
         }
     }
 
@@ -41,6 +44,7 @@ impl Printer {
                 std::io::stderr(),
                 choice(output.color),
             )),
+            events: false,
         }
     }
 
@@ -56,9 +60,14 @@ impl Printer {
         let _ = self.out.write_all(text.as_ref().as_bytes());
     }
 
-    /// One JSON document.
+    /// One JSON document, or with `--events` the last line, which holds it.
     pub fn json(&mut self, document: &impl serde::Serialize) {
-        if let Ok(mut text) = serde_json::to_vec_pretty(document) {
+        let text = if self.events {
+            serde_json::to_vec(&serde_json::json!({"event": "summary", "document": document}))
+        } else {
+            serde_json::to_vec_pretty(document)
+        };
+        if let Ok(mut text) = text {
             text.push(b'\n');
             let _ = self.out.write_all(&text);
         }

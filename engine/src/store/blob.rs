@@ -78,7 +78,9 @@ impl Blobs {
         self.step("blob.create")?;
         let folder = self.tmp();
         let make = || tempfile::Builder::new().prefix("w").tempfile_in(&folder);
-        make().map_err(StoreError::io(format!(
+        // The folder may have been tidied away.
+        let made = make().or_else(|_| fs::create_dir_all(&folder).and_then(|()| make()));
+        made.map_err(StoreError::io(format!(
             "cannot write in {}",
             folder.display()
         )))
@@ -183,6 +185,9 @@ impl Blobs {
         let root = self.root.join("blobs");
         let failed = |error| StoreError::io(format!("cannot list {}", root.display()))(error);
         let mut found = Vec::new();
+        if !root.exists() {
+            return Ok(found);
+        }
         for shard in fs::read_dir(&root).map_err(failed)? {
             let shard = shard.map_err(failed)?.path();
             let Ok(files) = fs::read_dir(&shard) else {

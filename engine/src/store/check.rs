@@ -4,7 +4,11 @@ use std::io::Read;
 
 use serde::Serialize;
 
-use super::{SqliteStore, Store, StoreError, blob::lock, sqlite::forget_blob};
+use super::{
+    SqliteStore, Store, StoreError,
+    blob::lock,
+    sqlite::{forget_blob, row_sum},
+};
 use crate::{cancel::Cancel, digest::Digest};
 
 /// One thing that is wrong.
@@ -25,6 +29,8 @@ pub struct CheckReport {
     pub bytes: u64,
     /// What is wrong with the database file, if anything.
     pub database: Option<String>,
+    /// Results whose rows are damaged; they count as unknown.
+    pub rows: u64,
     /// What is wrong with blobs.
     pub damage: Vec<Damage>,
     /// Files that no result names: harmless leavings of an interrupted run.
@@ -36,7 +42,7 @@ pub struct CheckReport {
 impl CheckReport {
     /// Nothing is wrong.
     pub fn is_clean(&self) -> bool {
-        self.database.is_none() && self.damage.is_empty()
+        self.database.is_none() && self.rows == 0 && self.damage.is_empty()
     }
 }
 
@@ -48,21 +54,17 @@ impl SqliteStore {
             repaired: repair,
             ..CheckReport::default()
         };
-        let named = {
-            let connection = lock(&self.connection);
-            let verdict: String =
-                connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
-            report.database = (verdict != "ok").then_some(verdict);
-            let mut select = connection.prepare(
-                "SELECT b.digest, b.size FROM blob b
-                 UNION SELECT nb.digest, -1 FROM node_blob nb
-                 WHERE nb.digest NOT IN (SELECT digest FROM blob)",
-            )?;
-            let rows = select.query_map([], |row| {
-                Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, i64>(1)?))
-            })?;
-            rows.collect::<Result<Vec<_>, _>>()?
+        let named = match self.named_blobs(repair, &mut report) {
+            // A database too damaged to be asked is the finding, not a failure of the check.
+            Err(StoreError::Database(what)) => {
+                report.database.get_or_insert(what);
+                Vec::new()
+            }
+            named => named?,
         };
+        if report.database.is_some() && repair {
+            self.set_aside()?;
+        }
         let mut known = std::collections::HashSet::new();
         for (bytes, size) in named {
             if cancel.cancelled() {
@@ -91,6 +93,28 @@ impl SqliteStore {
         Ok(report)
     }
 
+    /// Every blob that a row names, with the size that it should have.
+    fn named_blobs(
+        &self,
+        repair: bool,
+        report: &mut CheckReport,
+    ) -> Result<Vec<(Vec<u8>, i64)>, StoreError> {
+        let connection = lock(&self.connection);
+        let verdict: String =
+            connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
+        report.database = (verdict != "ok").then_some(verdict);
+        report.rows = damaged_rows(&connection, repair)?;
+        let mut select = connection.prepare(
+            "SELECT b.digest, b.size FROM blob b
+             UNION SELECT nb.digest, -1 FROM node_blob nb
+             WHERE nb.digest NOT IN (SELECT digest FROM blob)",
+        )?;
+        let rows = select.query_map([], |row| {
+            Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, i64>(1)?))
+        })?;
+        Ok(rows.collect::<Result<Vec<_>, _>>()?)
+    }
+
     fn examine(&self, digest: &Digest, size: i64, read: &mut u64) -> Option<String> {
         let blob = match self.open_blob(digest) {
             Ok(Some(blob)) => blob,
@@ -115,4 +139,23 @@ impl SqliteStore {
         }
         (Digest::from(hasher.finalize()) != *digest).then(|| "its bytes changed".to_owned())
     }
+}
+
+fn damaged_rows(connection: &rusqlite::Connection, repair: bool) -> Result<u64, StoreError> {
+    let mut select = connection.prepare("SELECT key, outcome, sum FROM node")?;
+    let rows = select.query_map([], |row| {
+        let (key, outcome) = (row.get_ref(0)?.as_bytes()?, row.get_ref(1)?.as_bytes()?);
+        let whole = row_sum(key, outcome) == row.get::<_, i64>(2)?
+            && serde_json::from_slice::<crate::Outcome>(outcome).is_ok();
+        Ok((!whole).then(|| key.to_vec()))
+    })?;
+    let damaged: Vec<Vec<u8>> = rows
+        .filter_map(Result::transpose)
+        .collect::<Result<_, _>>()?;
+    if repair {
+        for key in &damaged {
+            connection.execute("DELETE FROM node WHERE key = ?1", [key])?;
+        }
+    }
+    Ok(damaged.len() as u64)
 }

@@ -172,6 +172,13 @@ impl SqliteStore {
         Ok(())
     }
 
+    /// Moves a damaged database aside; the next opening makes a new one.
+    pub(super) fn set_aside(&self) -> Result<(), StoreError> {
+        let _alone = self.alone()?;
+        super::sqlite::set_aside(&self.root);
+        Ok(())
+    }
+
     /// Trades our shared use of the store for use alone, until the returned guard is dropped.
     pub(super) fn alone(&self) -> Result<Alone<'_>, StoreError> {
         *lock(&self.in_use) = None;

@@ -68,9 +68,15 @@ impl Locks {
 fn open(path: &Path) -> Result<File, StoreError> {
     let mut options = OpenOptions::new();
     options.create(true).truncate(false).read(true).write(true);
-    options
-        .open(path)
-        .map_err(StoreError::io(format!("cannot open {}", path.display())))
+    let opened = match options.open(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            // Somebody tidied up; the folder is ours to make.
+            let _ = std::fs::create_dir_all(path.parent().unwrap_or(path));
+            options.open(path)
+        }
+        opened => opened,
+    };
+    opened.map_err(StoreError::io(format!("cannot open {}", path.display())))
 }
 
 fn try_exclusive(path: &Path) -> Result<Lock, StoreError> {

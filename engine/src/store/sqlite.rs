@@ -21,11 +21,12 @@ use super::{
 use crate::{
     digest::Digest,
     manifest::{Key, Record},
-    outcome::{Outcome, Output},
+    outcome::Output,
 };
 
 /// Only ever appended to: each element brings a file of the version before it up to date.
-const MIGRATIONS: &[&str] = &["
+const MIGRATIONS: &[&str] = &[
+    "
     CREATE TABLE node (key BLOB PRIMARY KEY, outcome TEXT NOT NULL, created INTEGER NOT NULL,
         used INTEGER NOT NULL, ms INTEGER NOT NULL) WITHOUT ROWID;
     CREATE TABLE blob (digest BLOB PRIMARY KEY, size INTEGER NOT NULL) WITHOUT ROWID;
@@ -40,13 +41,21 @@ const MIGRATIONS: &[&str] = &["
         subject TEXT NOT NULL, key BLOB NOT NULL, at INTEGER NOT NULL, ms INTEGER NOT NULL,
         reasons TEXT NOT NULL, manifest BLOB NOT NULL);
     CREATE INDEX history_subject ON history (scope, stage, subject, id);
-"];
+",
+    "
+    DELETE FROM node;
+    ALTER TABLE node ADD COLUMN sum INTEGER NOT NULL DEFAULT 0;
+",
+];
 
 /// More rows than this are decoded by all processors.
 const PARALLEL_ROWS: usize = 256;
 
 /// Runs of one subject that history keeps.
 const HISTORY_KEPT: u32 = 10;
+
+/// A row as it lies in the database: outcome, last use, sum.
+type Stored = (Vec<u8>, i64, i64);
 
 /// The store on disk.
 pub struct SqliteStore {
@@ -98,11 +107,7 @@ impl SqliteStore {
         let open = || migrate::open(&path, MIGRATIONS, Durability::Ordered, hook.as_ref());
         let connection = match open() {
             Err(StoreError::Database(why)) if is_damage(&why) => {
-                for suffix in ["", "-wal", "-shm"] {
-                    let file = root.join(format!("store.db{suffix}"));
-                    let aside = root.join(format!("store.db.damaged{suffix}"));
-                    let _ = fs::rename(file, aside);
-                }
+                set_aside(root);
                 open()
             }
             other => other,
@@ -139,6 +144,15 @@ impl SqliteStore {
     }
 }
 
+/// Moves a damaged database out of the way; it holds nothing that cannot be made again.
+pub(super) fn set_aside(root: &Path) {
+    for suffix in ["", "-wal", "-shm"] {
+        let file = root.join(format!("store.db{suffix}"));
+        let aside = root.join(format!("store.db.damaged{suffix}"));
+        let _ = fs::rename(file, aside);
+    }
+}
+
 fn is_damage(why: &str) -> bool {
     ["not a database", "malformed", "disk image"]
         .iter()
@@ -165,29 +179,36 @@ impl Store for SqliteStore {
         // One read transaction: without it every look-up takes and drops a lock of its own.
         let transaction = connection.unchecked_transaction()?;
         let mut select =
-            transaction.prepare_cached("SELECT outcome, used FROM node WHERE key = ?1")?;
-        let mut found: Vec<Option<(String, i64)>> = Vec::with_capacity(keys.len());
+            transaction.prepare_cached("SELECT outcome, used, sum FROM node WHERE key = ?1")?;
+        let mut found: Vec<Option<Stored>> = Vec::with_capacity(keys.len());
         for key in keys {
             let row = select.query_row([key.0.as_bytes().as_slice()], |row| {
-                Ok((row.get_ref(0)?.as_str()?.to_owned(), row.get(1)?))
+                Ok((
+                    row.get_ref(0)?.as_bytes()?.to_vec(),
+                    row.get(1)?,
+                    row.get(2)?,
+                ))
             });
             found.push(row.optional()?);
         }
         drop(select);
         transaction.commit()?;
         drop(connection);
-        let read = |(outcome, used): (String, i64)| {
-            // A row that cannot be read is a miss.
-            let outcome = serde_json::from_str::<Outcome>(&outcome).ok()?;
+        let read = |(key, row): (&Key, Option<Stored>)| {
+            // A row that was damaged, or cannot be read, is a miss.
+            let (outcome, used, sum) = row?;
+            let whole = row_sum(key.0.as_bytes(), &outcome) == sum;
+            let outcome = serde_json::from_slice(&outcome).ok().filter(|_| whole)?;
             Some(Row { outcome, used })
         };
         if found.len() < PARALLEL_ROWS {
-            return Ok(found.into_iter().map(|row| row.and_then(read)).collect());
+            return Ok(keys.iter().zip(found).map(read).collect());
         }
-        Ok(found
-            .into_par_iter()
+        Ok(keys
+            .par_iter()
+            .zip(found)
             .with_min_len(PARALLEL_ROWS / 2)
-            .map(|row| row.and_then(read))
+            .map(read)
             .collect())
     }
 
@@ -300,8 +321,14 @@ fn insert(transaction: &Connection, entry: &Entry) -> Result<(), StoreError> {
     let key = entry.key.0.as_bytes();
     let outcome = serde_json::to_string(&entry.outcome).map_err(bug)?;
     transaction
-        .prepare_cached("INSERT OR REPLACE INTO node VALUES (?1, ?2, ?3, ?3, ?4)")?
-        .execute(params![key, outcome, entry.at, entry.ms])?;
+        .prepare_cached("INSERT OR REPLACE INTO node VALUES (?1, ?2, ?3, ?3, ?4, ?5)")?
+        .execute(params![
+            key,
+            outcome,
+            entry.at,
+            entry.ms,
+            row_sum(key, outcome.as_bytes())
+        ])?;
     for output in entry.outcome.outputs.values() {
         if let Output::Blob { digest, size } = output {
             transaction
@@ -353,6 +380,16 @@ fn insert(transaction: &Connection, entry: &Entry) -> Result<(), StoreError> {
         )?
         .execute(params![scope, stage, name, HISTORY_KEPT])?;
     Ok(())
+}
+
+/// Ties a row's text to its key: SQLite itself does not notice a flipped bit.
+pub(super) fn row_sum(key: &[u8], outcome: &[u8]) -> i64 {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(key);
+    hasher.update(outcome);
+    let bytes = hasher.finalize();
+    let first: [u8; 8] = std::array::from_fn(|index| bytes.as_bytes()[index]);
+    i64::from_le_bytes(first)
 }
 
 /// Forgets every result that names `blob`, and the streams inside it.

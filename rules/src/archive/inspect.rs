@@ -7,6 +7,7 @@ use synapse_engine::{Digest, Failure};
 use super::rule::{CREDENTIAL, EDITED};
 use crate::{
     config,
+    fileset::read_regular,
     plugin::{CONFIG_NAMES, Plugin},
     secrets::{Finding, Scanner},
 };
@@ -39,7 +40,7 @@ pub fn inspect(plugin: &Plugin, scanner: &Scanner) -> Result<(), Failure> {
 pub(super) fn inspect_env(plugin: &Plugin, scanner: &Scanner) -> Result<(), Failure> {
     let path = plugin.config_path();
     let shown = path.display().to_string();
-    let bytes = std::fs::read(&path)
+    let bytes = read_regular(&path)
         .map_err(|error| Failure::user("unreadable", format!("cannot read {shown}: {error}")))?;
     let entries = plugin.files.load();
     let packed = entries.iter().find(|entry| entry.path == CONFIG_NAMES[0]);

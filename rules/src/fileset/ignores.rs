@@ -137,7 +137,10 @@ fn parse(bytes: &[u8]) -> Gitignore {
     let mut builder = GitignoreBuilder::new("");
     let text = String::from_utf8_lossy(bytes);
     for line in text.strip_prefix('\u{feff}').unwrap_or(&text).lines() {
-        // Like git: a pattern that cannot be read matches nothing.
+        // Like git: a line without a pattern matches nothing, nor does one that cannot be read.
+        if matches!(line.trim_end(), "!" | "/" | "!/") {
+            continue;
+        }
         let _ = builder.add_line(None, line);
     }
     builder.build().unwrap_or_else(|_| Gitignore::empty())

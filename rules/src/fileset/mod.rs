@@ -15,8 +15,11 @@ pub use walk::{FileSetError, Walk, scan};
 
 use self::ignores::Level;
 
-/// Reads a regular file whole. A pipe under its name is an error, where opening it plainly would
-/// wait for a writer.
+/// Bytes up to which a configuration or an ignore file is read.
+const LIMIT: u64 = 4 << 20;
+
+/// Reads a regular file of at most a few megabytes whole. A pipe or device under its name is an
+/// error, where opening it plainly would wait for a writer or never end.
 pub fn read_regular(path: &Path) -> io::Result<Vec<u8>> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
     let mut file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
@@ -27,8 +30,14 @@ pub fn read_regular(path: &Path) -> io::Result<Vec<u8>> {
             "it is not a regular file",
         ));
     }
+    let too_large = || io::Error::new(io::ErrorKind::FileTooLarge, "it is larger than 4 MiB");
+    if meta.len() > LIMIT {
+        return Err(too_large());
+    }
     let mut bytes = Vec::with_capacity(meta.len() as usize);
-    file.read_to_end(&mut bytes)?;
+    if file.by_ref().take(LIMIT + 1).read_to_end(&mut bytes)? as u64 > LIMIT {
+        return Err(too_large());
+    }
     Ok(bytes)
 }
 
