@@ -353,6 +353,17 @@ impl Section {
         })
     }
 
+    /// Whether two sections saw the same.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.bytes() == other.bytes()
+    }
+
+    /// Number of files whose stat may stand for their content.
+    pub fn settled_files(&self) -> usize {
+        let settled = |record: &usize| self.short(record + 6) & SETTLED != 0;
+        self.file_records().filter(settled).count()
+    }
+
     /// Settled digests by path, for a closer look.
     pub fn known(&self) -> HashMap<&str, (FileStat, Digest)> {
         let settled = self

@@ -340,7 +340,8 @@ impl<'a> Run<'a> {
     fn spawn(&mut self, id: NodeId, inputs: Vec<Option<Arc<Outcome>>>, guard: Option<Guard>) {
         let node = Arc::clone(self.graph.node(id));
         let lane = node.lane() as usize;
-        let threads = [self.session.jobs, self.session.io_jobs][lane].max(1);
+        let limit = [self.session.jobs, self.session.io_jobs][lane].max(1);
+        let threads = limit.min(self.graph.len());
         if self.pools[lane].is_none() {
             match rayon::ThreadPoolBuilder::new().num_threads(threads).build() {
                 Ok(pool) => self.pools[lane] = Some(pool),

@@ -61,11 +61,20 @@ impl Workspace {
 
     /// Writes the index with what was seen anew. Failing to is no failure: it only saves work.
     pub fn save(&self, seen: &[(String, Section)]) {
-        if seen.is_empty() && self.seen.is_empty() {
+        // What is still warm is not trusted next time either: writing it would gain nothing over
+        // what the index has of the same place.
+        let news = |(root, section): &&(String, Section)| {
+            let gains = |old: &Section| {
+                !section.is_same(old) && section.settled_files() >= old.settled_files()
+            };
+            section.settled() || self.index.get(root).is_none_or(gains)
+        };
+        let seen: Vec<_> = self.seen.iter().chain(seen).filter(news).collect();
+        if seen.is_empty() {
             return;
         }
         let mut sections: BTreeMap<&str, &Section> = self.index.sections().collect();
-        let seen = self.seen.iter().chain(seen);
+        let seen = seen.into_iter();
         sections.extend(seen.map(|(root, section)| (root.as_str(), section)));
         let _ = Index::save(&self.path, &fingerprint(), sections.into_iter());
     }
