@@ -247,7 +247,7 @@ impl Publish<'_> {
                 let report = &mut reports[own.at];
                 planned(&plan, &own, report);
                 if self.options.inspect && report.status == Status::Planned {
-                    refuse_credentials(&own, report);
+                    refuse_credentials(&own, self.session, report);
                 }
             }
             return Ok(Vec::new());
@@ -339,7 +339,7 @@ impl Publish<'_> {
             if !self.options.dry_run {
                 // A version is not raised for what would be refused all the same.
                 upload::validate(&own.plugin)?;
-                inspect(&own.plugin, &own.scanner)?;
+                inspect(&own.plugin, &own.scanner, self.session.store.as_ref())?;
                 bump::apply(&own.plugin, &bump)?;
             }
             Ok(bump)
@@ -503,8 +503,8 @@ fn finished(
         .is_some_and(|failure| failure.code == EDITED)
 }
 
-fn refuse_credentials(own: &Nodes, report: &mut PluginReport) {
-    if let Err(failure) = inspect(&own.plugin, &own.scanner) {
+fn refuse_credentials(own: &Nodes, session: &Session, report: &mut PluginReport) {
+    if let Err(failure) = inspect(&own.plugin, &own.scanner, session.store.as_ref()) {
         report.status = failed_status(&failure);
         report.failure = Some(failure);
     }

@@ -2,9 +2,9 @@
 
 use std::{fs::File, io::Read};
 
-use synapse_engine::{Digest, Failure};
+use synapse_engine::{Digest, Failure, Store};
 
-use super::rule::{CREDENTIAL, EDITED};
+use super::rule::{CREDENTIAL, EDITED, codec};
 use crate::{
     config,
     fileset::read_regular,
@@ -12,13 +12,24 @@ use crate::{
     secrets::{Finding, Scanner},
 };
 
-/// Fails when a file of the plugin, or a value of `env`, looks like a credential. Reads every
-/// file; archiving looks again, at the very bytes it packs.
-pub fn inspect(plugin: &Plugin, scanner: &Scanner) -> Result<(), Failure> {
+/// Fails when a file of the plugin, or a value of `env`, looks like a credential. Content that
+/// the store has a stream of was found clean by the same scan; archiving looks again, at the very
+/// bytes it packs.
+pub fn inspect(plugin: &Plugin, scanner: &Scanner, store: &dyn Store) -> Result<(), Failure> {
     inspect_env(plugin, scanner)?;
+    let entries = plugin.files.load();
+    let contents: Vec<Digest> = entries.iter().map(|entry| entry.digest).collect();
+    // Without an answer everything is read.
+    let known = store
+        .streams(&codec(scanner), &contents)
+        .unwrap_or_default();
     let mut findings = Vec::new();
     let mut buffer = vec![0; 1 << 20];
-    for entry in plugin.files.load() {
+    for (index, entry) in entries.iter().enumerate() {
+        let clean = known.get(index).is_some_and(Option::is_some);
+        if clean && !scanner.depends_on_name(&entry.path) {
+            continue;
+        }
         let unreadable = |error: std::io::Error| {
             Failure::user("unreadable", format!("cannot read {}: {error}", entry.path))
         };

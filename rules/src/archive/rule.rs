@@ -89,6 +89,11 @@ impl ArchiveNode {
     }
 }
 
+/// Names streams: one counts as scanned only by the same scan.
+pub(super) fn codec(scanner: &Scanner) -> String {
+    format!("{CODEC} {}", scanner.id())
+}
+
 struct Kept<'a> {
     store: &'a dyn Store,
     codec: String,
@@ -139,8 +144,7 @@ impl Node for ArchiveNode {
             .into_iter()
             .map(|entry| self.pack_file(entry))
             .collect();
-        // A stream counts as scanned only by the same scan.
-        let codec = format!("{CODEC} {}", self.scanner.id());
+        let codec = codec(&self.scanner);
         let kept = Kept {
             store: context.store(),
             codec: codec.clone(),
