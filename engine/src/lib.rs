@@ -9,6 +9,7 @@ mod commit;
 pub mod digest;
 pub mod event;
 pub mod failure;
+mod file_stat;
 pub mod filesystem;
 pub mod graph;
 pub mod index;

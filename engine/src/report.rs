@@ -4,7 +4,13 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{failure::Failure, graph::NodeId, manifest::Key, outcome::Outcome, plan::Decision};
+use crate::{
+    failure::Failure,
+    graph::NodeId,
+    manifest::Key,
+    outcome::Outcome,
+    plan::{Decision, Planned},
+};
 
 /// Where a node is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,6 +51,21 @@ pub struct NodeReport {
     pub failure: Option<Failure>,
     /// Another process made the result while this one waited.
     pub shared: bool,
+}
+
+impl NodeReport {
+    /// A node as it was planned, before anything ran.
+    pub fn planned(planned: &Planned, state: NodeState) -> Self {
+        Self {
+            state,
+            key: planned.key,
+            decision: planned.decision.clone(),
+            outcome: planned.outcome.clone(),
+            ms: 0,
+            failure: planned.failure.clone(),
+            shared: false,
+        }
+    }
 }
 
 /// What became of a run.

@@ -129,15 +129,7 @@ impl<'a> Run<'a> {
             if planned.found {
                 unsaved.push(id);
             }
-            nodes.push(NodeReport {
-                state,
-                key: planned.key,
-                decision: planned.decision.clone(),
-                outcome: planned.outcome.clone(),
-                ms: 0,
-                failure: planned.failure.clone(),
-                shared: false,
-            });
+            nodes.push(NodeReport::planned(planned, state));
         }
         let mut run = Self {
             graph,

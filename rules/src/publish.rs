@@ -437,15 +437,7 @@ fn planned(plan: &Plan, own: &Nodes, report: &mut PluginReport) {
             };
             report.stages.push(Stage {
                 stage,
-                report: NodeReport {
-                    state,
-                    key: planned.key,
-                    decision: planned.decision.clone(),
-                    outcome: planned.outcome.clone(),
-                    ms: 0,
-                    failure: planned.failure.clone(),
-                    shared: false,
-                },
+                report: NodeReport::planned(planned, state),
             });
         }
     }
