@@ -86,6 +86,27 @@ pub enum Command {
     /// Choose where to publish
     #[command(after_help = "Example: synapse login --local")]
     Login(Login),
+    /// Show runs of actions, with their logs, metrics, parameters and results
+    #[command(after_help = "Examples:\n  synapse runs\n  synapse runs show 12 --follow")]
+    Runs(Runs),
+    /// Datasets that runs on this machine read
+    #[command(subcommand)]
+    Dataset(Dataset),
+    /// Models that runs on this machine made
+    #[command(subcommand)]
+    Model(Model),
+    /// The backend of this machine
+    #[command(subcommand)]
+    Backend(Backend),
+    /// The Python worker: not for people
+    #[command(name = "__worker", hide = true)]
+    Worker(Worker),
+    /// A configuration as JSON: for the Python package
+    #[command(name = "__config", hide = true)]
+    Config {
+        /// A config file, or a plugin's folder
+        path: PathBuf,
+    },
 }
 
 /// Commands on plugins.
@@ -96,6 +117,257 @@ pub enum PluginCommand {
         after_help = "Examples:\n  synapse plugin publish --dry-run\n  synapse plugin publish --all --local\n  synapse plugin publish --all --bump patch"
     )]
     Publish(Publish),
+    /// Run an action
+    #[command(
+        after_help = "Examples:\n  synapse plugin run train --params '{\"dataset\": 123, \"epochs\": 5}'\n  synapse plugin run train --params @params.json --gpus 1 --timeout 2h"
+    )]
+    Run(Run),
+    /// Write what the code says (entrypoints, types, form fields) into config.yaml
+    #[command(
+        after_help = "Examples:\n  synapse plugin update-config\n  synapse plugin update-config --check"
+    )]
+    UpdateConfig(UpdateConfig),
+    /// Resolve a plugin's requirements into a lock file to commit
+    #[command(
+        after_help = "Examples:\n  synapse plugin lock\n  synapse plugin lock --upgrade --python 3.12"
+    )]
+    Lock(Lock),
+}
+
+/// `synapse plugin run`.
+#[derive(Debug, Args)]
+pub struct Run {
+    /// The action, as config.yaml names it
+    pub action: String,
+    /// Plugin code (auto-detected from config.yaml)
+    #[arg(short, long, value_name = "CODE")]
+    pub plugin: Option<String>,
+    /// Plugin directory (default: current)
+    #[arg(long, value_name = "DIR")]
+    pub path: Option<PathBuf>,
+    /// Parameters: JSON, @FILE to read a file, - to read standard input
+    #[arg(long, value_name = "JSON|@FILE|-", allow_hyphen_values = true)]
+    pub params: Option<String>,
+    /// Where it runs: local, task, job or remote (default: local)
+    #[arg(short, long)]
+    pub mode: Option<Mode>,
+    /// Enable debug output (the default)
+    #[arg(long, overrides_with = "no_debug")]
+    pub debug: bool,
+    /// Leave out debug output
+    #[arg(long, overrides_with = "debug")]
+    pub no_debug: bool,
+    /// Number of GPUs
+    #[arg(long, value_name = "N")]
+    pub gpus: Option<u32>,
+    /// Number of CPUs
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
+    pub cpus: Option<u32>,
+    /// Memory that the action may use, such as 8GB
+    #[arg(long, value_name = "SIZE")]
+    pub memory: Option<String>,
+    /// Language of messages, such as en or ko
+    #[arg(long, value_name = "LANGUAGE")]
+    pub lang: Option<String>,
+    /// Time after which the action is stopped, such as 90s, 30m or 2h
+    #[arg(long, value_name = "TIME")]
+    pub timeout: Option<String>,
+    /// Take the result of an earlier equal run, for actions declared `cacheable: true`
+    #[arg(long)]
+    pub reuse: bool,
+    /// Where the action's Python comes from.
+    #[command(flatten)]
+    pub environment: Environment,
+}
+
+/// Where an action's Python comes from.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Environment")]
+pub struct Environment {
+    /// The active environment, one that synapse makes, or whichever fits (default: auto)
+    #[arg(long, value_name = "WHICH", default_value = "auto")]
+    pub env: EnvironmentChoice,
+    /// Python to use: a version such as 3.12, or a path
+    #[arg(long, value_name = "VERSION|PATH")]
+    pub python: Option<String>,
+    /// Use the lock file as it is; fail when it does not fit the requirements
+    #[arg(long)]
+    pub locked: bool,
+    /// Resolve requirements anew
+    #[arg(long, conflicts_with = "locked")]
+    pub upgrade: bool,
+    /// Use no network
+    #[arg(long)]
+    pub offline: bool,
+}
+
+/// Which environment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum EnvironmentChoice {
+    /// The active one when it satisfies the requirements, else a managed one.
+    #[default]
+    Auto,
+    /// The active virtual or conda environment.
+    Active,
+    /// One that synapse makes.
+    Managed,
+}
+
+/// Where an action runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Mode {
+    /// On this machine.
+    Local,
+    /// On a Ray cluster, as a task.
+    Task,
+    /// On a Ray cluster, as a job.
+    Job,
+    /// On the platform.
+    Remote,
+}
+
+/// `synapse plugin update-config`.
+#[derive(Debug, Args)]
+pub struct UpdateConfig {
+    /// Plugin directory (default: current)
+    #[arg(short, long, value_name = "DIR")]
+    pub path: Option<PathBuf>,
+    /// Custom config file path
+    #[arg(short, long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Change nothing; exit with 1 when something would change
+    #[arg(long)]
+    pub check: bool,
+    /// Import the code in this environment, with its packages, instead of the bare one
+    #[arg(long, value_name = "WHICH")]
+    pub env: Option<EnvironmentChoice>,
+    /// Python for --env: a version such as 3.12, or a path
+    #[arg(long, value_name = "VERSION|PATH", requires = "env")]
+    pub python: Option<String>,
+}
+
+/// `synapse plugin lock`.
+#[derive(Debug, Args)]
+pub struct Lock {
+    /// Plugin directory (default: current)
+    #[arg(short, long, value_name = "DIR")]
+    pub path: Option<PathBuf>,
+    /// Check that the lock file fits the requirements; write nothing
+    #[arg(long, conflicts_with = "upgrade")]
+    pub locked: bool,
+    /// Resolve anew instead of keeping locked versions
+    #[arg(long)]
+    pub upgrade: bool,
+    /// Use no network
+    #[arg(long)]
+    pub offline: bool,
+    /// Python to resolve for: a version such as 3.12, or a path
+    #[arg(long, value_name = "VERSION|PATH")]
+    pub python: Option<String>,
+}
+
+/// `synapse runs`.
+#[derive(Debug, Args)]
+pub struct Runs {
+    /// What to show.
+    #[command(subcommand)]
+    pub command: Option<RunsCommand>,
+    /// Only runs of this plugin
+    #[arg(short, long, value_name = "CODE")]
+    pub plugin: Option<String>,
+    /// How many to list, newest first
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 20)]
+    pub limit: u32,
+}
+
+/// Commands on runs.
+#[derive(Debug, Subcommand)]
+pub enum RunsCommand {
+    /// Show one run
+    Show {
+        /// The run's id
+        id: String,
+        /// Print what comes until the run ends
+        #[arg(short, long)]
+        follow: bool,
+    },
+}
+
+/// `synapse dataset`.
+#[derive(Debug, Subcommand)]
+pub enum Dataset {
+    /// Register a local folder as a dataset
+    #[command(
+        after_help = "Example: synapse dataset add ./coco128 --name coco128 --id 123 --format yolo --split train=images/train --split val=images/val"
+    )]
+    Add {
+        /// The folder
+        dir: PathBuf,
+        /// Its name
+        #[arg(short, long)]
+        name: String,
+        /// Its id (default: the next free one)
+        #[arg(long)]
+        id: Option<i64>,
+        /// Its format, such as yolo, coco, pascal, dm_v2
+        #[arg(long)]
+        format: Option<String>,
+        /// A split and the files that are in it, such as train=images/train; may be repeated
+        #[arg(long, value_name = "NAME=PATTERN")]
+        split: Vec<String>,
+        /// Replace the dataset with this id
+        #[arg(long, requires = "id")]
+        replace: bool,
+    },
+    /// List datasets
+    List,
+    /// Show one dataset
+    Show {
+        /// Its id or name
+        dataset: String,
+    },
+}
+
+/// `synapse model`.
+#[derive(Debug, Subcommand)]
+pub enum Model {
+    /// List models
+    List,
+    /// Show one model
+    Show {
+        /// Its id
+        id: i64,
+    },
+    /// Copy a model's file
+    Get {
+        /// Its id
+        id: i64,
+        /// Where to (default: its own name, in the current folder)
+        #[arg(short, long, value_name = "PATH")]
+        output: Option<PathBuf>,
+    },
+}
+
+/// `synapse backend`.
+#[derive(Debug, Subcommand)]
+pub enum Backend {
+    /// Serve the backend of this machine on the loopback interface until interrupted
+    Serve {
+        /// Port (default: any free one)
+        #[arg(long, default_value_t = 0)]
+        port: u16,
+        /// Stop when standard input is closed: for programs that start it
+        #[arg(long, hide = true)]
+        until_stdin_closes: bool,
+    },
+}
+
+/// The Python worker.
+#[derive(Debug, Args)]
+pub struct Worker {
+    /// Library, interpreter and its arguments
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub arguments: Vec<std::ffi::OsString>,
 }
 
 /// Which plugins.

@@ -69,22 +69,42 @@ fn misuse(error: &clap::Error) {
 fn run(app: &App, command: &Command) -> Result<u8, Failure> {
     match command {
         Command::Plugin(PluginCommand::Publish(args)) => commands::publish::run(app, args),
+        Command::Plugin(PluginCommand::Run(args)) => commands::run::run(app, args),
+        Command::Plugin(PluginCommand::UpdateConfig(args)) => {
+            commands::update_config::run(app, args)
+        }
+        Command::Plugin(PluginCommand::Lock(args)) => commands::lock::run(app, args),
         Command::Plan(args) => commands::plan::run(app, args),
         Command::Explain(args) => commands::explain::run(app, args),
         Command::Status(args) => commands::status::run(app, args),
         Command::Cache(args) => commands::cache::run(app, args),
         Command::Login(args) => commands::login::run(app, args),
+        Command::Runs(args) => commands::runs::run(app, args),
+        Command::Dataset(args) => commands::dataset::run(app, args),
+        Command::Model(args) => commands::model::run(app, args),
+        Command::Backend(args) => commands::backend::run(app, args),
+        Command::Worker(args) => commands::worker::run(args),
+        Command::Config { path } => commands::config::run(app, path),
     }
 }
 
 fn command_name(command: &Command) -> &'static str {
     match command {
         Command::Plugin(PluginCommand::Publish(_)) => "publish",
+        Command::Plugin(PluginCommand::Run(_)) => "run",
+        Command::Plugin(PluginCommand::UpdateConfig(_)) => "update-config",
+        Command::Plugin(PluginCommand::Lock(_)) => "lock",
         Command::Plan(_) => "plan",
         Command::Explain(_) => "explain",
         Command::Status(_) => "status",
         Command::Cache(_) => "cache",
         Command::Login(_) => "login",
+        Command::Runs(_) => "runs",
+        Command::Dataset(_) => "dataset",
+        Command::Model(_) => "model",
+        Command::Backend(_) => "backend",
+        Command::Worker(_) => "worker",
+        Command::Config { .. } => "config",
     }
 }
 

@@ -1,11 +1,20 @@
 //! The commands, each in a file named for it.
 
+pub mod backend;
 pub mod cache;
+pub mod config;
+pub mod dataset;
 pub mod explain;
+pub mod lock;
 pub mod login;
+pub mod model;
 pub mod plan;
 pub mod publish;
+pub mod run;
+pub mod runs;
 pub mod status;
+pub mod update_config;
+pub mod worker;
 
 use std::{path::Path, sync::Arc};
 
