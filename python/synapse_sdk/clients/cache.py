@@ -99,7 +99,7 @@ class DownloadCache:
 
         Args:
             dataset_id: Id of the dataset version.
-            splits: Only the files of these splits.
+            splits: Only the files of these splits, and those of no split.
             progress: Called with files ready and files in all.
 
         Raises:
@@ -171,13 +171,15 @@ class DownloadCache:
         found: dict[str, Item] = {}
         for row in self.client.iter_ground_truths(dataset_id):
             item = _item(row)
-            if splits is not None and item.split not in splits:
+            # Files of no split (labels, descriptions) belong to every one.
+            if splits is not None and item.split is not None and item.split not in splits:
                 continue
             if found.setdefault(item.name, item) is not item:
                 raise errors.ClientError(f"dataset {dataset_id} names {item.name!r} twice")
-        if splits is not None and not found:
+        missing = set(splits or ()) - {item.split for item in found.values()}
+        if missing:
             raise errors.ClientError(
-                f"dataset {dataset_id} has no file in the splits {', '.join(splits)}"
+                f"dataset {dataset_id} has no file in the split {', '.join(sorted(missing))}"
             )
         return list(found.values())
 

@@ -7,8 +7,11 @@ it stops by itself when this process dies, for its standard input closes then.
 from __future__ import annotations
 
 import atexit
+import contextlib
+import hashlib
 import json
 import os
+import secrets
 import shutil
 import subprocess
 import sys
@@ -75,16 +78,23 @@ def _recorded() -> tuple[str, str] | None:
 
 
 def _running() -> tuple[str, str] | None:
-    """Return the recorded server if it answers."""
+    """Return the recorded server if it answers, and proves that the token is its own.
+
+    The token is not sent before: another program may have the port by now.
+    """
     recorded = _recorded()
     if recorded is None:
         return None
+    url, token = recorded
+    challenge = secrets.token_hex(16)
+    proof = hashlib.sha256(f"{token}:{challenge}".encode()).hexdigest()
     try:
-        transport = Transport(recorded[0], _headers(recorded[1]), (1.0, 5.0), lambda _: None)
-        transport.json("GET", "jobs/", query={"limit": 1}, idempotent=False)
+        asking = Transport(url, {}, (1.0, 5.0))
+        answer = asking.json("GET", "health/", query={"challenge": challenge}, idempotent=False)
     except errors.ClientError:
         return None
-    return recorded
+    said = answer.get("proof") if isinstance(answer, dict) else None
+    return recorded if isinstance(said, str) and secrets.compare_digest(said, proof) else None
 
 
 def _headers(token: str) -> dict[str, str]:
@@ -138,10 +148,8 @@ def _stop(process: subprocess.Popen[bytes], owner: int) -> None:
     if os.getpid() != owner:
         return
     if process.stdin is not None:
-        try:
+        with contextlib.suppress(OSError):
             process.stdin.close()
-        except OSError:
-            pass
     try:
         process.wait(STOP)
     except subprocess.TimeoutExpired:

@@ -46,6 +46,13 @@ def download_cache(ctx: RuntimeContext) -> DownloadCache:
     return DownloadCache(Path(own) if own else places.downloads(), require_client(ctx))
 
 
+def param(params: Any, name: str, default: Any = None) -> Any:  # noqa: ANN401  (any params)
+    """Return the value `name` of params, which are a model, or a dict where there is none."""
+    if isinstance(params, dict):
+        return params.get(name, default)
+    return getattr(params, name, default)
+
+
 class BackendHelpers:
     """The helpers that the base actions share. Mixed into them; needs `self.ctx`."""
 

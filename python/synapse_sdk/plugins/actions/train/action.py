@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 from pydantic import BaseModel
 
 from synapse_sdk.plugins.action import BaseAction
-from synapse_sdk.plugins.actions.backend import BackendHelpers, download_cache
+from synapse_sdk.plugins.actions.backend import BackendHelpers, download_cache, param
 from synapse_sdk.plugins.actions.release import release_fields
 from synapse_sdk.plugins.actions.steps_flow import run_steps
 from synapse_sdk.plugins.actions.train.autolog import attach
@@ -71,7 +71,7 @@ class BaseTrainAction(BackendHelpers, BaseAction[P], Generic[P]):
     def run(self) -> Any:
         """Run the training: own steps, the automatic steps, a tuning, or the plain execute."""
         own_steps = type(self).setup_steps is not BaseTrainAction.setup_steps
-        if getattr(self.params, "is_tune", False):
+        if param(self.params, "is_tune"):
             from synapse_sdk.plugins.actions.train.tune import run_tune
 
             return run_tune(self)
@@ -88,7 +88,7 @@ class BaseTrainAction(BackendHelpers, BaseAction[P], Generic[P]):
 
     def setup_steps(self, registry: StepRegistry[TrainContext]) -> None:
         """Register the steps: dataset, convert, train, model_upload, as far as they apply."""
-        if getattr(self.params, "dataset", None) is not None:
+        if param(self.params, "dataset") is not None:
             registry.register(ExportDatasetStep(self))
             if self.target_format:
                 registry.register(ConvertDatasetStep(self.target_format))
@@ -120,11 +120,11 @@ class BaseTrainAction(BackendHelpers, BaseAction[P], Generic[P]):
             NoClientError: The run has no backend.
             synapse_sdk.exceptions.ClientError: The backend has no such dataset, or failed.
         """
-        dataset_id = getattr(self.params, "dataset", None)
+        dataset_id = param(self.params, "dataset")
         if dataset_id is None:
             raise ValueError("params.dataset is not set: there is no dataset to get")
         local = download_cache(self.ctx).dataset(
-            dataset_id, splits=getattr(self.params, "splits", None)
+            dataset_id, splits=param(self.params, "splits")
         )
         self.ctx.log_dev_event(
             f"dataset {dataset_id}: {local.count} files, {local.downloaded} downloaded",
@@ -147,7 +147,7 @@ class BaseTrainAction(BackendHelpers, BaseAction[P], Generic[P]):
         """
         if self.ctx.checkpoint:
             return self.ctx.checkpoint
-        model_id = getattr(self.params, "checkpoint", None)
+        model_id = param(self.params, "checkpoint")
         if model_id is None:
             return None
         model = self.get_model(model_id)
@@ -178,7 +178,7 @@ class BaseTrainAction(BackendHelpers, BaseAction[P], Generic[P]):
             raise FileNotFoundError(f"no model at {source}")
         data = {**release_fields(self.ctx), **fields}
         data.setdefault("name", source.name if source.is_dir() else source.stem)
-        checkpoint = getattr(self.params, "checkpoint", None)
+        checkpoint = param(self.params, "checkpoint")
         if checkpoint is not None:
             data.setdefault("checkpoint", checkpoint)
         if source.is_dir():

@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from synapse_sdk.plugins.actions.backend import param
 from synapse_sdk.plugins.actions.steps_flow import run_steps
 from synapse_sdk.plugins.actions.train.context import TrainContext
 from synapse_sdk.plugins.actions.train.log_messages import TrainLogMessageCode as Code
@@ -119,7 +120,7 @@ def trials_of(params: Any) -> list[dict[str, Any]]:  # noqa: ANN401  (the action
     Raises:
         ExecutionError: There are none, or they describe a search.
     """
-    trials = getattr(params, "hyperparameters", None) or []
+    trials = param(params, "hyperparameters") or []
     if not trials:
         raise ExecutionError("a tuning run needs hyperparameters: a list with one set per trial")
     for trial in trials:
@@ -134,6 +135,8 @@ def _is_space(value: Any) -> bool:  # noqa: ANN401
 
 def _with(params: Any, values: dict[str, Any]) -> Any:  # noqa: ANN401  (the action's params)
     """Return `params` with a trial's values, checked as params are."""
+    if isinstance(params, dict):
+        return {**params, "is_tune": False, **values}
     kept = params.model_dump(exclude={"is_tune", "hyperparameters"})
     return type(params).model_validate({**kept, **values})
 
@@ -155,10 +158,10 @@ def best_of(rows: list[dict[str, Any]], params: Any) -> str | None:  # noqa: ANN
     """
     if len(rows) == 1:
         return str(rows[0]["trial_id"])
-    metric = getattr(params, "metric", None)
+    metric = param(params, "metric")
     ranked = [row for row in rows if isinstance(row.get(str(metric)), (int, float))]
     if not metric or not ranked:
         return None
-    pick = min if str(getattr(params, "mode", "max")) == "min" else max
+    pick = min if str(param(params, "mode", "max")) == "min" else max
     return str(pick(ranked, key=lambda row: row[str(metric)])["trial_id"])
 
