@@ -146,6 +146,17 @@ class BaseAction(ABC, Generic[P]):
         """Logs an image (path, URL or data URI) of a group, at a place in it."""
         self.ctx.log_visualization(category, group, index, image, **meta)
 
+    def autolog(self, framework: str) -> None:
+        """Reports a training framework's own metrics and progress as this run's.
+
+        Raises:
+            ValueError: a framework that is not known.
+            ImportError: it is not installed.
+        """
+        from importlib import import_module
+
+        import_module("synapse_sdk.plugins.actions.train.autolog").attach(self, framework)
+
 
 BaseAction._params_variable = P
 
