@@ -97,7 +97,7 @@ def upload(
     return _finish(transport, state["id"], digest.hexdigest())
 
 
-def _finish(transport: Transport, upload_id: Any, md5: str) -> dict[str, Any]:  # noqa: ANN401
+def _finish(transport: Transport, upload_id: Any, md5: str) -> dict[str, Any]:
     """Close the upload; where the answer is lost, look whether it was closed."""
     place = f"chunked_upload/{upload_id}/"
     try:
@@ -112,7 +112,7 @@ def _finish(transport: Transport, upload_id: Any, md5: str) -> dict[str, Any]:  
     return {**done, "id": done.get("id", upload_id)}
 
 
-def _state(answer: Any) -> dict[str, Any]:  # noqa: ANN401  (any JSON)
+def _state(answer: Any) -> dict[str, Any]:
     if not isinstance(answer, dict) or answer.get("id") is None:
         raise errors.ClientError("the answer to a chunk of an upload names no id")
     return answer
