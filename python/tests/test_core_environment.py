@@ -56,7 +56,9 @@ def test_getters(getter: str, key: str, expected: Any) -> None:
     assert type(found) is type(expected)
 
 
-@pytest.mark.parametrize("getter", ["get", "get_str", "get_int", "get_float", "get_bool", "get_list"])
+@pytest.mark.parametrize(
+    "getter", ["get", "get_str", "get_int", "get_float", "get_bool", "get_list"]
+)
 def test_defaults(getter: str) -> None:
     assert getattr(ENV, getter)("MISSING") is None
     fallback = object()

@@ -94,9 +94,7 @@ TYPES = [
 
 
 @pytest.mark.parametrize(("class_name", "name", "format", "parent"), TYPES)
-def test_semantic_types(
-    class_name: str, name: str, format: str | None, parent: str | None
-) -> None:
+def test_semantic_types(class_name: str, name: str, format: str | None, parent: str | None) -> None:
     cls = getattr(types, class_name)
     assert cls.name == name
     assert cls.format == format
