@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from synapse_sdk.plugins import context, utils
-from synapse_sdk.plugins.environment import PluginEnvironment
 from synapse_sdk.plugins.enums import RunMethod
+from synapse_sdk.plugins.environment import PluginEnvironment
 
 ENV = PluginEnvironment(
     {

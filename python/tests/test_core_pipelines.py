@@ -136,13 +136,13 @@ def test_functions_take_part(ctx: RuntimeContext) -> None:
 
 
 def test_wrong_params(ctx: RuntimeContext) -> None:
-    with pytest.raises(RuntimeError, match="^Failed to validate params for action 'train': ") as c:
+    with pytest.raises(RuntimeError, match=r"^Failed to validate params for action 'train': ") as c:
         ActionPipeline([Download, Train]).execute({"dataset": 1, "epochs": 0}, ctx)
     assert isinstance(c.value.__cause__, ValidationError)
 
 
 def test_a_failing_action(ctx: RuntimeContext) -> None:
-    with pytest.raises(RuntimeError, match="^Action 'Weights' failed: no disk$") as caught:
+    with pytest.raises(RuntimeError, match=r"^Action 'Weights' failed: no disk$") as caught:
         ActionPipeline([Weights]).execute({"dataset": 1}, ctx)
     assert isinstance(caught.value.__cause__, OSError)
 

@@ -124,10 +124,18 @@ def test_a_plugins_own_type() -> None:
     assert not Tiles.is_compatible_with(types.Model)
 
 
-ERRORS = (
-    "ValidationError ActionNotFoundError ExecutionError ModelLoadError PluginUploadError "
-    "ArchiveError BuildError ChecksumMismatchError PluginRunError GitHubArchiveError"
-).split()
+ERRORS = [
+    "ValidationError",
+    "ActionNotFoundError",
+    "ExecutionError",
+    "ModelLoadError",
+    "PluginUploadError",
+    "ArchiveError",
+    "BuildError",
+    "ChecksumMismatchError",
+    "PluginRunError",
+    "GitHubArchiveError",
+]
 
 
 @pytest.mark.parametrize("name", ERRORS)
