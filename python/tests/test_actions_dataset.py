@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from synapse_sdk.plugins.actions.dataset import DatasetAction, DatasetParams, DatasetResult
 from synapse_sdk.plugins.actions.train import BaseTrainAction, BaseTrainParams
 from synapse_sdk.plugins.errors import PluginError
 from synapse_sdk.utils.converters import Converted, get_converter, normal_format
-from tests.action_run import backend, bare_ctx, client, ctx, png  # noqa: F401
+from tests.action_run import backend_fixture, bare_ctx, client_fixture, ctx_fixture, png  # noqa: F401
 
 globox = pytest.importorskip("globox")
 pytest.importorskip("yaml")
@@ -74,7 +73,9 @@ def test_there_and_back(yolo, tmp_path, middle):
     back = get_converter(middle, "yolo").convert(there.path, tmp_path / "back")
     assert there.classes == back.classes == ["cat", "큰 dog"]
     assert there.count == back.count == 3 and there.notes == back.notes == []
-    names = {name.replace("deep/", "deep_") if middle == "pascal_voc" else name for name in EXPECTED}
+    names = {
+        name.replace("deep/", "deep_") if middle == "pascal_voc" else name for name in EXPECTED
+    }
     found = boxes(back.path)
     assert set(found) == names
     for name, rows in EXPECTED.items():
@@ -132,7 +133,9 @@ def test_other_layouts_of_yolo(tmp_path):
         "train/labels/a.txt": b"0 0.5 0.5 0.2 0.2\n",
         "valid/images/a.png": png(20, 10),
     }
-    done = get_converter("yolo", "pascal_voc").convert(lay(tmp_path / "parts", parts), tmp_path / "v")
+    done = get_converter("yolo", "pascal_voc").convert(
+        lay(tmp_path / "parts", parts), tmp_path / "v"
+    )
     assert done.count == 2
     assert (done.path / "ImageSets/Main/val.txt").read_text() == "val_a\n"
 
@@ -164,12 +167,16 @@ def test_what_cannot_be_kept_is_said(tmp_path):
         ("coco", {"x.txt": b""}, "no COCO annotations"),
         (
             "coco",
-            {"a.json": b'{"images":[{"id":1,"file_name":"../x"}],"annotations":[],"categories":[]}'},
+            {
+                "a.json": b'{"images":[{"id":1,"file_name":"../x"}],"annotations":[],"categories":[]}'
+            },
             "outside of the dataset",
         ),
         (
             "coco",
-            {"a.json": b'{"images":[{"id":1,"file_name":"x.png"}],"annotations":[],"categories":[]}'},
+            {
+                "a.json": b'{"images":[{"id":1,"file_name":"x.png"}],"annotations":[],"categories":[]}'
+            },
             "'x.png' is not there",
         ),
         ("pascal_voc", {"JPEGImages/a.png": png(9, 9)}, "no Pascal VOC"),
