@@ -37,6 +37,12 @@ def lay(folder: Path, files: dict[str, bytes]) -> Path:
     return folder
 
 
+def coco_of(name: str) -> bytes:
+    """Return COCO annotations of one image without objects."""
+    image = {"id": 1, "file_name": name}
+    return json.dumps({"images": [image], "annotations": [], "categories": []}).encode()
+
+
 def boxes(folder: Path) -> dict[str, list[tuple[str, list[float]]]]:
     """Return the boxes of a YOLO dataset by image, with class names."""
     import yaml
@@ -167,16 +173,12 @@ def test_what_cannot_be_kept_is_said(tmp_path):
         ("coco", {"x.txt": b""}, "no COCO annotations"),
         (
             "coco",
-            {
-                "a.json": b'{"images":[{"id":1,"file_name":"../x"}],"annotations":[],"categories":[]}'
-            },
+            {"a.json": coco_of("../x")},
             "outside of the dataset",
         ),
         (
             "coco",
-            {
-                "a.json": b'{"images":[{"id":1,"file_name":"x.png"}],"annotations":[],"categories":[]}'
-            },
+            {"a.json": coco_of("x.png")},
             "'x.png' is not there",
         ),
         ("pascal_voc", {"JPEGImages/a.png": png(9, 9)}, "no Pascal VOC"),
@@ -255,7 +257,7 @@ def test_an_own_output_folder_and_what_is_in_the_way(yolo, tmp_path):
 def test_what_convert_refuses(tmp_path):
     with pytest.raises(ValueError, match="path is required for convert operation"):
         convert(bare_ctx())
-    with pytest.raises(FileNotFoundError, match="Dataset path does not exist: .*none"):
+    with pytest.raises(FileNotFoundError, match=r"Dataset path does not exist: .*none"):
         convert(bare_ctx(), path=str(tmp_path / "none"))
     (tmp_path / "dm").mkdir()
     with pytest.raises(PluginError, match="dm_v2 cannot be converted yet"):
