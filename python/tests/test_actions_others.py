@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 from pydantic import BaseModel, ValidationError
@@ -357,8 +358,8 @@ class Label(BaseAutoLabelAction[AutoLabelParams]):
         return None
 
 
-def test_automatic_labelling_asks_the_agent(mocker):
-    run = bare_ctx(agent_client=mocker.Mock())
+def test_automatic_labelling_asks_the_agent():
+    run = bare_ctx(agent_client=mock.Mock())
     run.agent_client.run_plugin.return_value = {"boxes": [1]}
     wanted = {"plugin": "yolov8", "version": "1.0.0", "model_id": 3, "url": "u"}
     assert Label.dispatch(wanted, run) == {"boxes": [1]}
@@ -428,7 +429,7 @@ class Body(BaseModel):
     value: int
 
 
-def test_a_serve_class_answers_and_gets_its_model(backend, ctx, monkeypatch, mocker):
+def test_a_serve_class_answers_and_gets_its_model(backend, ctx, monkeypatch):
     served = Served(backend.url)
     assert asyncio.run(served.infer_batch([1, 2])) == [2, 3]
 
@@ -441,8 +442,8 @@ def test_a_serve_class_answers_and_gets_its_model(backend, ctx, monkeypatch, moc
     with pytest.raises(asyncio.TimeoutError):
         asyncio.run(ask({"value": -1}, 0.01))
     backend.add_model(5, "w.pt", b"weights")
-    serve = mocker.Mock()
-    monkeypatch.setitem(sys.modules, "ray", mocker.Mock(serve=serve))
+    serve = mock.Mock()
+    monkeypatch.setitem(sys.modules, "ray", mock.Mock(serve=serve))
     monkeypatch.setitem(sys.modules, "ray.serve", serve)
     serve.get_multiplexed_model_id.return_value = create_serve_multiplexed_model_id(
         5, backend.token, backend.url
