@@ -251,6 +251,10 @@ def test_an_own_output_folder_and_what_is_in_the_way(yolo, tmp_path):
     (tmp_path / "mine/thesis.txt").write_text("x")
     with pytest.raises(PluginError, match="holds other files"):
         convert(bare_ctx(), **wanted, output_dir=tmp_path / "mine")
+    (yolo / ".complete").write_text("{}")
+    for own in (yolo, tmp_path):
+        with pytest.raises(PluginError, match="holds the dataset itself"):
+            convert(bare_ctx(), **wanted, output_dir=own)
     assert (tmp_path / "mine/thesis.txt").exists()
 
 

@@ -146,6 +146,7 @@ def test_an_own_exporter_and_items_that_fail(backend, ctx, tmp_path):
     backend.add_dataset(8, {"x.jpg": ("val", b"x")})
     with pytest.raises(RuntimeError, match="no item could be exported: not for training"):
         export(ctx, OnlyTrainExport, name="second", filter={"dataset": 8})
+    assert not (tmp_path / "exports/second").exists()
 
 
 def test_an_exporter_alone_needs_no_backend(tmp_path):

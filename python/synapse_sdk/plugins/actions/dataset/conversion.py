@@ -42,6 +42,8 @@ def convert_dataset(
         config = find_description(path) if source == "yolo" else None
         return Converted(path, source, config, sum(1 for p in path.rglob("*") if p.is_file()))
     folder = output or path.with_name(f"{path.name}_{target}")
+    if path.resolve().is_relative_to(folder.resolve()):
+        raise PluginError(f"{folder} holds the dataset itself; name another output_dir")
     with _alone(path):
         return _made(path, source, target, folder)
 
