@@ -13,7 +13,7 @@ from typing import Any
 from synapse_sdk._find import HINT, find_synapse
 
 # What a YAML 1.1 or 1.2 reader takes for something else than the text that stands there.
-_PLAIN = re.compile(r"[A-Za-z_/][A-Za-z0-9_./+-]*(?: [A-Za-z0-9_./+-]+)*")
+_PLAIN = re.compile(r"[A-Za-z_/](?:[A-Za-z0-9_./+-]|[: ](?=[A-Za-z0-9_./+]))*")
 _WORDS = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null", "none", "nan"})
 
 
@@ -45,7 +45,9 @@ def load_config(path: str | Path) -> dict[str, Any]:
 def _by_command(path: Path) -> dict[str, Any]:
     synapse = find_synapse()
     if synapse is None:
-        raise RuntimeError(f"cannot read {path}: no YAML reader is there; pip install pyyaml, or {HINT}")
+        raise RuntimeError(
+            f"cannot read {path}: no YAML reader is there; pip install pyyaml, or {HINT}"
+        )
     done = subprocess.run(
         [synapse, "__config", path], capture_output=True, text=True, check=False, encoding="utf-8"
     )
@@ -109,12 +111,20 @@ def _scalar(value: object) -> str:
         return _float(value)
     if isinstance(value, str):
         plain = _PLAIN.fullmatch(value) and value.lower() not in _WORDS
-        return str(value) if plain else json.dumps(value, ensure_ascii=False)
+        return str(value) if plain else _quoted(value)
     if isinstance(value, Mapping) and not value:
         return "{}"
     if _is_list(value) and not value:
         return "[]"
     raise TypeError(f"cannot write {type(value).__name__} as YAML")
+
+
+def _quoted(text: str) -> str:
+    # JSON's escapes are YAML's, but YAML leaves fewer characters bare.
+    quoted = json.dumps(text, ensure_ascii=False)
+    return re.sub(
+        "[\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff]", lambda m: f"\\u{ord(m[0]):04x}", quoted
+    )
 
 
 def _float(value: float) -> str:
