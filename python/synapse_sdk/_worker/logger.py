@@ -94,16 +94,16 @@ class WorkerLogger(BaseLogger):
         with self._order:
             self._release()
 
-    def _release(self) -> None:
+    def _release(self, now: float | None = None) -> None:
         for pace in self._paces.values():
-            if pace.held is not None:
+            if pace.held is not None and (now is None or pace.allows(now)):
                 held, pace.held = pace.held, None
                 self._channel.send("progress", time=time.time(), **held)
 
     def _send(self, kind: str, **fields: Any) -> None:
         with self._order:
-            # What was reached before this was said is shown before it.
-            self._release()
+            # What was reached before this was said is shown before it, if its pace allows.
+            self._release(time.monotonic())
             try:
                 self._channel.send(kind, time=time.time(), **fields)
             except TooLargeError as error:
