@@ -9,7 +9,7 @@ from typing import Any
 
 from synapse_sdk._worker.channel import Channel, TooLargeError
 from synapse_sdk.loggers import BaseLogger
-from synapse_sdk.plugins.executors.plain import plain
+from synapse_sdk.plugins.results import plain
 
 # Seconds between two progress messages of one step, once a burst is used up.
 _PACE = 0.05
@@ -54,7 +54,7 @@ class WorkerLogger(BaseLogger):
         file: str | None,
         step: str | None,
     ) -> None:
-        values = plain(data)
+        values = plain(data, finite=True)
         if event == "metric":
             self._send("metric", **_metric(values))
         elif event == "visualization":
@@ -65,7 +65,7 @@ class WorkerLogger(BaseLogger):
             )
 
     def _emit_metrics(self, step: str | None, values: Mapping[str, Any]) -> None:
-        self._send("metrics", step=step, values=plain(values))
+        self._send("metrics", step=step, values=plain(values, finite=True))
 
     def _emit_progress(self, record: Any) -> None:
         message = _progress(record)
@@ -129,7 +129,7 @@ def _metric(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _progress(record: Any) -> dict[str, Any]:
-    values = plain(record)
+    values = plain(record, finite=True)
     return {
         "step": values.get("step"),
         "current": values.get("current"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from importlib import import_module
 from typing import Any
@@ -10,8 +11,10 @@ from typing import Any
 from synapse_sdk._worker.sources import Sources, failing_place
 from synapse_sdk._worker.stubs import Stub, StubBase, StubModule, stub_in, top_of
 from synapse_sdk.plugins.executors.invocation import reason as told
-from synapse_sdk.plugins.executors.plain import plain
+from synapse_sdk.plugins.results import plain
 
+# What `repr` shows of an object that says nothing better.
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+>")
 _WITHOUT = "which inspection does without"
 
 
@@ -167,11 +170,12 @@ class Look:
             schemas: Any = get_action_ui_schema(model, action)["ui_schemas"]
         except Exception as error:
             raise Undetermined(f"the form of `{name}` cannot be made: {told(error)}") from error
-        lost: list[str] = []
-        schemas = plain(schemas, lost, "its form")
-        if lost:
-            raise Undetermined(f"a default of `{name}` is not plain data: {lost[0]}")
+        schemas = plain(schemas, finite=True)
         for item in schemas:
+            if any(_ADDRESS.search(text) for text in _texts(item)):
+                raise Undetermined(
+                    f"the default of `{item.get('name')}` of `{name}` has no form that YAML can hold"
+                )
             local = next((text for text in _texts(item) if self._local(text)), None)
             if local is not None:
                 raise Undetermined(
@@ -191,7 +195,7 @@ class Look:
             why = _blamed(f"a part of `{name}` uses", stub)
             return {"params_schema": None, "schema_reason": str(why)}
         try:
-            schema = plain(model.model_json_schema())
+            schema = plain(model.model_json_schema(), finite=True)
         except Exception as error:
             return {"params_schema": None, "schema_reason": told(error).partition("\n")[0]}
         return {"params_schema": schema, "schema_reason": None}

@@ -68,7 +68,7 @@ def of_memory(error: BaseException) -> dict[str, Any]:
 
 def of_plugin(error: Any) -> dict[str, Any]:
     """Tell of a PluginError, an ExecutionError made of another exception among them."""
-    from synapse_sdk.plugins.executors.plain import plain
+    from synapse_sdk.plugins.results import plain
     from synapse_sdk.plugins.executors.trace import trace
 
     cause = error.__cause__
@@ -82,8 +82,8 @@ def of_plugin(error: Any) -> dict[str, Any]:
         ),
         "plugin-error",
     )
-    details = plain(error.details)
-    message = plain(error.message)
+    details = plain(error.details, finite=True)
+    message = plain(error.message, finite=True)
     made_here = isinstance(details, dict) and isinstance(details.get("traceback"), str)
     if made_here and kind == "execution":
         text = details.pop("traceback")

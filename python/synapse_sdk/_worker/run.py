@@ -100,6 +100,7 @@ def _outcome(
             raise
         except BaseException as error:
             return 1, encode("error", **report.of_import(error, request["entrypoint"], folder))
+        action = invocation.action_class(action)
         _name(action, request)
         logger = WorkerLogger(channel)
         ctx = _context(request, logger)
@@ -116,17 +117,16 @@ def _outcome(
 
 
 def _result(action: Any, result: Any, request: dict[str, Any]) -> bytes:
-    from synapse_sdk.plugins.executors.invocation import result_model_of, result_warnings
-    from synapse_sdk.plugins.executors.plain import plain
+    from synapse_sdk.plugins.executors.invocation import result_warnings
+    from synapse_sdk.plugins.results import plain
 
     warnings = result_warnings(action, result)
-    value = plain(result, warnings, "the result")
+    value = plain(result, finite=True)
     kept = request.get("result_file")
     if kept:
         _write(Path(kept), value)
-    model = result_model_of(action)
-    named = type(result) if hasattr(type(result), "model_fields") else model
-    name = named.__name__ if hasattr(named, "model_fields") else None
+    models = (type(result), getattr(action, "result_model", None))
+    name = next((model.__name__ for model in models if hasattr(model, "model_fields")), None)
     return encode("result", value=value, model=name, warnings=warnings)
 
 
@@ -160,9 +160,9 @@ def _settle(folder: str, sdk: str, entrypoint: str) -> None:
 
 def _name(action: Any, request: dict[str, Any]) -> None:
     """Give a class that does not name itself the name that the config gives it."""
-    if isinstance(action, type) and not getattr(action, "action_name", None):
+    if not getattr(action, "action_name", None):
         with contextlib.suppress(AttributeError, TypeError):
-            action.action_name = request.get("action")  # type: ignore[attr-defined]
+            action.action_name = request.get("action")
 
 
 def _context(request: dict[str, Any], logger: Any) -> Any:

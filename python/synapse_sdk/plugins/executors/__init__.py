@@ -7,11 +7,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from synapse_sdk.plugins.executors.local import LocalExecutor
     from synapse_sdk.plugins.executors.protocol import ExecutorProtocol
-    from synapse_sdk.plugins.executors.result import ActionResult
+    from synapse_sdk.plugins.results import ActionResult
 
 __all__ = ["ActionResult", "ExecutorProtocol", "LocalExecutor"]
 
-_HOMES = {"ActionResult": "result", "ExecutorProtocol": "protocol", "LocalExecutor": "local"}
+_HOMES = {
+    "ActionResult": "synapse_sdk.plugins.results",
+    "ExecutorProtocol": "synapse_sdk.plugins.executors.protocol",
+    "LocalExecutor": "synapse_sdk.plugins.executors.local",
+}
 
 
 def __getattr__(name: str) -> Any:
@@ -20,6 +24,6 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    value = getattr(import_module(f"{__name__}.{home}"), name)
+    value = getattr(import_module(home), name)
     globals()[name] = value
     return value

@@ -8,34 +8,35 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic import ValidationError as ModelError
 
-from synapse_sdk.plugins.action import BaseAction
+from synapse_sdk.plugins.action import (
+    BaseAction,
+    as_action_class,
+    is_action_function,
+    validate_result,
+)
 from synapse_sdk.plugins.context import RuntimeContext
 from synapse_sdk.plugins.errors import ExecutionError, PluginError, ValidationError
-from synapse_sdk.plugins.executors.plain import plain
+from synapse_sdk.plugins.results import plain
 
 
-def params_model_of(action: Any) -> type[BaseModel] | None:
+def action_class(action: Any) -> Any:
+    """Return the class-style form of an action: a class as it is, a function as one around it."""
+    if isinstance(action, type):
+        return action
+    if not is_action_function(action):
+        from synapse_sdk.plugins.decorators import action as marked
+
+        action = marked()(action)
+    return as_action_class(action)
+
+
+def params_model_of(action: type) -> type[BaseModel] | None:
     """Return the model of an action's params; None where it takes them as they come."""
-    name = "params_model" if isinstance(action, type) else "_action_params"
-    model = getattr(action, name, None)
+    model = getattr(action, "params_model", None)
     return model if isinstance(model, type) and issubclass(model, BaseModel) else None
 
 
-def result_model_of(action: Any) -> Any:
-    """Return the model that an action declares for its result, if any."""
-    return getattr(action, "result_model" if isinstance(action, type) else "_action_result", None)
-
-
-def action_name_of(action: Any) -> str:
-    """Return the name by which errors call an action."""
-    for name in ("action_name", "_action_name", "__name__"):
-        value = getattr(action, name, None)
-        if isinstance(value, str) and value:
-            return value
-    return repr(action)
-
-
-def parse_params(action: Any, params: Any, ctx: RuntimeContext) -> Any:
+def parse_params(action: type, params: Any, ctx: RuntimeContext) -> Any:
     """Return the params as the action takes them: its model, or what came, `{}` for None.
 
     Raises the guide's ValidationError, whose `details` are pydantic's errors as plain data:
@@ -52,8 +53,12 @@ def parse_params(action: Any, params: Any, ctx: RuntimeContext) -> Any:
         errors = [_error(item, model) for item in error.errors(include_url=False)]
         lines = "; ".join(_sentence(item) for item in errors)
         raise ValidationError(
-            f"Invalid parameters for {action_name_of(action)!r}: {lines}", details=errors
+            f"Invalid parameters for {_name_of(action)!r}: {lines}", details=errors
         ) from error
+
+
+def _name_of(action: type) -> str:
+    return getattr(action, "action_name", None) or action.__name__
 
 
 def _error(item: Any, model: type[BaseModel]) -> dict[str, Any]:
@@ -89,8 +94,8 @@ def _sentence(item: dict[str, Any]) -> str:
     return f"{where}: {item['msg']}{shown}"
 
 
-def invoke(action: Any, params: Any, ctx: RuntimeContext) -> Any:
-    """Call an action class or function with raw params and return what it returns.
+def invoke(action: type, params: Any, ctx: RuntimeContext) -> Any:
+    """Call an action class with raw params and return what it returns.
 
     Raises ValidationError for bad params, a PluginError of the action unchanged, and
     ExecutionError for any other exception, which is its `__cause__`; its `details` hold `type`
@@ -98,21 +103,17 @@ def invoke(action: Any, params: Any, ctx: RuntimeContext) -> Any:
     """
     try:
         return _called(action, parse_params(action, params, ctx), params, ctx)
-    except PluginError:
-        raise
-    except (KeyboardInterrupt, SystemExit):
+    except (PluginError, KeyboardInterrupt, SystemExit):
         raise
     except BaseException as error:
         raise execution_error(error) from error
 
 
 def _called(action: Any, parsed: Any, params: Any, ctx: RuntimeContext) -> Any:
-    if not isinstance(action, type):
-        result = action(parsed, ctx)
-    elif _plainly_dispatched(action):
+    if _plainly_dispatched(action):
         result = action(parsed, ctx).run()
     else:
-        result = action.dispatch({} if params is None else params, ctx)  # type: ignore[attr-defined]
+        result = action.dispatch({} if params is None else params, ctx)
     if isinstance(result, types.CoroutineType):
         import asyncio
 
@@ -155,13 +156,8 @@ class _Warnings:
         self.kept.append(message)
 
 
-def result_warnings(action: Any, result: Any) -> list[str]:
+def result_warnings(action: type, result: Any) -> list[str]:
     """Return what is to be said about a result that is not what the action declares."""
-    model = result_model_of(action)
-    if model is None:
-        return []
-    from synapse_sdk.plugins.action import validate_result
-
     kept = _Warnings()
-    validate_result(result, model, kept)
+    validate_result(result, getattr(action, "result_model", None), kept)
     return kept.kept

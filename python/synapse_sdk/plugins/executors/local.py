@@ -6,8 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from synapse_sdk.plugins.executors.invocation import invoke, result_warnings
-from synapse_sdk.plugins.executors.result import action_result
+from synapse_sdk.plugins.executors.invocation import action_class, invoke, result_warnings
+from synapse_sdk.plugins.results import ActionResult, plain
 
 if TYPE_CHECKING:
     from synapse_sdk.plugins.context import RuntimeContext
@@ -34,27 +34,26 @@ class LocalExecutor:
         self.job_id = job_id
         self.language = language
 
-    def execute(self, action_cls: Any, params: Any = None, **_ignored: Any) -> Any:
+    def execute(self, action_cls: Any, params: Any = None, **_ignored: Any) -> ActionResult:
         """Execute an action class or an action function with `params`, and return its result.
 
-        The result is an ActionResult (a dict, JSON-ready, whose keys are attributes too) where
-        the action returns a mapping, model or dataclass, else plain data. It is also printed on
-        stdout, as `Result: <json>`.
+        The fields of a mapping, model or dataclass are the result's keys and attributes; any
+        other value is under the key `result`. It is also printed on stdout, as `Result: <json>`.
 
         Raises ValidationError for bad params (`details`: pydantic's errors), a PluginError of the
         action unchanged, ExecutionError for anything else (`__cause__`, `details['traceback']`).
         """
+        action = action_class(action_cls)
         ctx = self._context()
         try:
-            result = invoke(action_cls, params, ctx)
-            for warning in result_warnings(action_cls, result):
+            result = invoke(action, params, ctx)
+            for warning in result_warnings(action, result):
                 ctx.logger.warning(warning)
         finally:
             ctx.logger.finish()
-        lost: list[str] = []
-        handed = action_result(result, lost)
-        print(f"Result: {json.dumps(handed, ensure_ascii=False)}", flush=True)
-        return handed
+        text = json.dumps(plain(result, finite=True), ensure_ascii=False)
+        print(f"Result: {text}", flush=True)
+        return ActionResult.of(result)
 
     def _context(self) -> RuntimeContext:
         from synapse_sdk.clients import get_client
