@@ -64,7 +64,7 @@ def _forms(plugin: PluginDiscovery, name: str) -> dict[str, Any]:
         return {"ui_schema": items}
     if not items:
         return {}
-    written = plugin._written(name).get("hyperparameters")
+    written = plugin.written(name).get("hyperparameters")
     kept = written if isinstance(written, dict) else {}
     required = [{**item, "required": True} for item in items]
     return {"hyperparameters": {**kept, "train_ui_schemas": required}}
