@@ -21,6 +21,7 @@ from synapse_sdk.plugins.actions.export.steps import (
     PrepareExportStep,
     SaveFilesStep,
 )
+from synapse_sdk.plugins.actions.missing import backend_call
 from synapse_sdk.plugins.actions.steps_flow import run_steps
 from synapse_sdk.plugins.enums import PluginCategory
 from synapse_sdk.plugins.errors import ExecutionError
@@ -44,8 +45,9 @@ class BaseExportAction(BackendHelpers, BaseAction[P], Generic[P]):
         """
         registry: StepRegistry[ExportContext] = StepRegistry()
         self.setup_steps(registry)
-        if not registry:
-            return self.execute()
+        return self._run_steps(registry) if registry else self.execute()
+
+    def _run_steps(self, registry: StepRegistry[ExportContext]) -> dict[str, Any]:
         context = self.create_context()
         result = run_steps(registry, context)
         result.update(
@@ -86,20 +88,12 @@ class BaseExportAction(BackendHelpers, BaseAction[P], Generic[P]):
         Raises:
             ExecutionError: The client of this run knows no projects.
         """
-        return self._ask("get_project", project_id)
+        call = backend_call(self.client, "get_project", "override get_project()")
+        return dict(call(project_id))
 
     def get_project_configuration(self, project_id: int) -> dict[str, Any]:
         """Return the configuration of a project (ExecutionError as for `get_project`)."""
         return dict(self.get_project(project_id).get("configuration") or {})
-
-    def _ask(self, call: str, value: int) -> dict[str, Any]:
-        ask = getattr(self.client, call, None)
-        if ask is None:
-            raise ExecutionError(
-                f"the backend API of this release has no {call}; override "
-                f"{type(self).__name__}.{call}()"
-            )
-        return dict(ask(value))
 
 
 class DefaultExportAction(BaseExportAction[ExportParams]):
@@ -114,7 +108,9 @@ class DefaultExportAction(BaseExportAction[ExportParams]):
 
     def execute(self) -> Any:
         """Export, as `run` does."""
-        return self.run()
+        registry: StepRegistry[ExportContext] = StepRegistry()
+        self.setup_steps(registry)
+        return self._run_steps(registry)
 
     def setup_steps(self, registry: StepRegistry[ExportContext]) -> None:
         """Register the six steps."""
@@ -140,7 +136,9 @@ class DefaultExportAction(BaseExportAction[ExportParams]):
         wanted = dict(filters)
         version = wanted.pop("ground_truth_dataset_versions", wanted.pop("dataset", None))
         if version is None:
-            raise ExecutionError('the filter names no dataset: {"ground_truth_dataset_versions": ID}')
+            raise ExecutionError(
+                'the filter names no dataset: {"ground_truth_dataset_versions": ID}'
+            )
         client = self.client
         client.get_dataset_version(version)
         items = list(client.iter_ground_truths(version, **wanted))
