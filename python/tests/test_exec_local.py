@@ -16,9 +16,8 @@ import pytest
 from pydantic import BaseModel, Field
 
 sys.path.insert(0, os.path.dirname(__file__))
-from exec_support import plugin
-
 import synapse_sdk.plugins.executors as executors
+from exec_support import plugin
 from synapse_sdk import _find, _yaml
 from synapse_sdk.plugins import action, errors, run_plugin
 from synapse_sdk.plugins.action import BaseAction
@@ -356,7 +355,7 @@ def test_entrypoints_that_name_nothing(tmp_path: Path) -> None:
 
 
 def test_configs_that_are_none(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="Config file not found: .*config.yaml"):
+    with pytest.raises(FileNotFoundError, match=r"Config file not found: .*config\.yaml"):
         PluginDiscovery.from_path(tmp_path)
     (tmp_path / "config.yaml").write_text("name: x\nactions: {train: {method: nope}}\n")
     with pytest.raises(errors.ValidationError) as caught:
@@ -371,7 +370,7 @@ def test_configs_that_are_none(tmp_path: Path) -> None:
 
 
 def test_the_config_model_is_lenient_where_it_may() -> None:
-    with pytest.warns(FutureWarning, match="X.Y.Z"):
+    with pytest.warns(FutureWarning, match=r"X\.Y\.Z"):
         config = PluginConfig.model_validate(
             {
                 "name": "n",
@@ -420,7 +419,7 @@ def test_actions_found_in_code(tmp_path: Path) -> None:
 
 def test_discovery_of_a_module() -> None:
     module = ModuleType("some_module")
-    exec(  # noqa: S102
+    exec(
         "from synapse_sdk.plugins import BaseAction, action\n"
         "class TrainAction(BaseAction):\n    'Trains.'\n    def execute(self): return 1\n"
         "@action('fn', description='Does.')\ndef f(params, ctx): return 2\n",
@@ -536,9 +535,7 @@ def test_the_job_entrypoint(
         out = capsys.readouterr()
         return code, out.out, out.err
 
-    code, out, _ = said(
-        ACTION_ENTRYPOINT="jobs_of_test:hi", ACTION_PARAMS='{"a": 1}', JOB_ID="7"
-    )
+    code, out, _ = said(ACTION_ENTRYPOINT="jobs_of_test:hi", ACTION_PARAMS='{"a": 1}', JOB_ID="7")
     inner = out.partition(RESULT_START)[2].partition(RESULT_END)[0]
     assert code == 0 and json.loads(inner) == {"p": {"a": 1}, "job": "7"}
     (tmp_path / "params.json").write_text('{"b": 2}')
