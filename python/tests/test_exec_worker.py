@@ -110,6 +110,40 @@ def inheritable(fd):
     assert value["fds"] == [0, 1, 2]
 
 
+def test_the_context_of_a_run(tmp_path: Path) -> None:
+    body = """
+ctx = self.ctx
+return {
+    "url": ctx.client.base_url, "checkpoint": ctx.checkpoint, "language": ctx.language,
+    "cache": ctx.cache_dir, "name": self.action_name, "env": ctx.env["FROM_CONFIG"],
+}
+"""
+    backend = {"host": "http://127.0.0.1:9", "token": "t", "source": "embedded"}
+    done = run(
+        tmp_path,
+        body,
+        backend=backend,
+        checkpoint={"category": "base", "path": "/p"},
+        language="ko",
+        cache="/c",
+        env={"FROM_CONFIG": "1"},
+    )
+    assert done.value == {
+        "url": "http://127.0.0.1:9/",
+        "checkpoint": {"category": "base", "path": "/p"},
+        "language": "ko",
+        "cache": "/c",
+        "name": "train",
+        "env": "1",
+    }
+    assert run(tmp_path, "return self.ctx.client").value is None
+
+
+def test_safe_path_is_minded(tmp_path: Path) -> None:
+    done = run(tmp_path, "import sys\nreturn sys.path[:2]", env={"PYTHONSAFEPATH": "1"})
+    assert done.value == [str(tmp_path), os.path.dirname(os.path.dirname(__file__))]
+
+
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_multiprocessing(tmp_path: Path, method: str) -> None:
     plugin(tmp_path, helper="def double(n):\n    return 2 * n\n")

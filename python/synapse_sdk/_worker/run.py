@@ -170,7 +170,7 @@ def _context(request: dict[str, Any], logger: Any) -> Any:
     from synapse_sdk.plugins.context import RuntimeContext
     from synapse_sdk.plugins.environment import PluginEnvironment
 
-    return RuntimeContext(
+    ctx: Any = RuntimeContext(
         logger=logger,
         env=PluginEnvironment.from_environ(),
         job_id=request.get("job_id"),
@@ -178,6 +178,10 @@ def _context(request: dict[str, Any], logger: Any) -> Any:
         checkpoint=request.get("checkpoint"),
         language=request.get("language"),
     )
+    if request.get("cache"):
+        # Where the helpers of base actions download to.
+        ctx.cache_dir = request["cache"]
+    return ctx
 
 
 def _client(backend: dict[str, Any] | None) -> Any:
