@@ -217,6 +217,26 @@ def test_kinds_of_errors(tmp_path: Path, body: str, kind: str, name: str, code: 
     assert (done.error["kind"], done.error["class"], done.code) == (kind, name, code)
 
 
+def test_memory_that_really_runs_out(tmp_path: Path) -> None:
+    done = run(
+        tmp_path,
+        """
+import resource
+resource.setrlimit(resource.RLIMIT_AS, (600 << 20, 600 << 20))
+kept = []
+size = 16 << 20
+while True:
+    try:
+        kept.append(bytearray(size))
+    except MemoryError:
+        if size < 64:
+            raise
+        size //= 2
+""",
+    )
+    assert done.error["kind"] == "memory" and done.code == 1
+
+
 def test_an_exception_is_told_with_the_plugins_frames(tmp_path: Path) -> None:
     error = run(tmp_path, "raise ValueError('bad')").error
     assert error["message"] == "Action execution failed: bad"

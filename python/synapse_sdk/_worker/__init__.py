@@ -28,10 +28,11 @@ def main() -> None:
     try:
         code = _serve(channel, (read, write, lock), sdk)
     except KeyboardInterrupt as error:
-        # Before the action had begun, or between two inspections.
+        # Before the action had begun, after its end, or between two inspections.
         from synapse_sdk._worker.report import failure
 
-        channel.send("error", **failure("keyboard-interrupt", error, message="Aborted"))
+        if not channel.told:
+            channel.send("error", **failure("keyboard-interrupt", error, message="Aborted"))
         code = 130
     raise SystemExit(code)
 
