@@ -15,7 +15,12 @@ use synapse_engine::{
     store::{Hook, Ledger, SqliteStore},
     store_failure,
 };
-use synapse_rules::{counters::Counters, target::Target};
+use synapse_rules::{
+    counters::Counters,
+    environment::Environments,
+    python::{Variables, process::Children},
+    target::Target,
+};
 
 use crate::{args::Output, credentials, home::Home};
 
@@ -110,6 +115,12 @@ impl App {
             fail_fast,
             thorough: self.output.json || self.output.events || self.output.verbose,
         })
+    }
+
+    /// Where environments come from.
+    pub fn environments(&self, session: &Session) -> Environments {
+        let variables = Variables::of(std::env::vars_os());
+        Environments::new(&self.home.store, session, variables, Arc::new(Children))
     }
 
     /// The target that a login or `--local` chose; without either, why there is none.
