@@ -82,9 +82,11 @@ impl Follower {
             Err(error) => return Err(BackendError::io("read", &path, error)),
         }
         let full = output.len() as u64 == BYTES;
-        if !over && !full {
+        if !over || full {
             let lines = output.iter().rposition(|byte| *byte == b'\n');
-            output.truncate(lines.map_or(0, |last| last + 1));
+            // A line longer than that comes in parts.
+            let unended = if full { output.len() } else { 0 };
+            output.truncate(lines.map_or(unended, |last| last + 1));
         }
         self.offset += output.len() as u64;
         Ok((output, full))

@@ -1,17 +1,19 @@
 //! Owns models: files that runs made, and what is said about each.
 
-use std::fs::File;
-use std::path::PathBuf;
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, params};
 use serde_json::{Map, Value};
 
 use crate::Embedded;
 use crate::error::BackendError;
+use crate::files::random_hex;
 use crate::page::Page;
 use crate::release::{Commit, after_commit};
 use crate::run::value;
-use crate::upload::{Incoming, Sums};
+use crate::upload::{Incoming, Sums, sums};
 
 const COLUMNS: &str =
     "id, name, plugin, version, category, filename, file, size, md5, sha256, fields, created";
@@ -212,6 +214,49 @@ impl Embedded {
         let path = self.files.path(&model.file);
         let file = File::open(&path).map_err(|cause| BackendError::io("read", &path, cause))?;
         Ok((model, file))
+    }
+}
+
+impl Embedded {
+    /// Copies a model's file to `path`, which must not be there, and makes sure of its bytes.
+    /// False when a file with the same bytes is there already.
+    pub fn model_save(&self, id: i64, path: &Path) -> Result<bool, BackendError> {
+        let write = |cause| BackendError::io("write", path, cause);
+        let (model, mut source) = self.model_open(id)?;
+        if path.exists() {
+            let same = File::open(path)
+                .and_then(|mut file| sums(&mut file))
+                .map_err(write)?;
+            if same.sha256 == model.sha256 {
+                return Ok(false);
+            }
+            let text = format!("{} is there already, with other content", path.display());
+            return Err(BackendError::Refused(text));
+        }
+        let folder = path.parent().filter(|folder| *folder != Path::new(""));
+        let new = folder
+            .unwrap_or(Path::new("."))
+            .join(format!(".synapse-{}", random_hex()));
+        let copied = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .open(&new)
+            .and_then(|mut file| {
+                io::copy(&mut source, &mut file)?;
+                let copied = sums(&mut file)?;
+                if copied.sha256 != model.sha256 {
+                    return Err(io::Error::other("the model's file is damaged"));
+                }
+                // Unlike a rename, a link never replaces what came there meanwhile.
+                fs::hard_link(&new, path).or_else(|error| match error.kind() {
+                    io::ErrorKind::AlreadyExists => Err(error),
+                    _ => fs::rename(&new, path),
+                })
+            });
+        let _ = fs::remove_file(&new);
+        copied.map_err(write)?;
+        Ok(true)
     }
 }
 

@@ -367,7 +367,7 @@ fn upload_of(row: &Row<'_>) -> rusqlite::Result<Upload> {
 }
 
 /// Reads a file from its beginning to its end.
-fn sums(file: &mut File) -> io::Result<Sums> {
+pub(crate) fn sums(file: &mut File) -> io::Result<Sums> {
     file.rewind()?;
     let (mut md5, mut sha256, mut size) = (Md5::new(), Sha256::new(), 0);
     let mut buffer = vec![0; 1 << 20];
