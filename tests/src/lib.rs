@@ -2,11 +2,13 @@
 //! run it, and its documents taken apart.
 
 mod document;
+mod http;
 mod run;
 mod space;
 mod tree;
 
 pub use document::Document;
+pub use http::{Answer, Serving, multipart};
 pub use run::Run;
 pub use space::Space;
 pub use tree::{copy_tree, fixture, snapshot};
