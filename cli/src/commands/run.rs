@@ -252,22 +252,24 @@ fn environment(
     use synapse_rules::{
         environment::Lease,
         python::{
-            interpreter::{Find, find},
+            interpreter::{Find, active, find},
             process::Children,
         },
     };
     let _ = root;
-    let found = find(
-        &Find {
-            wanted: args.environment.python.as_deref(),
-            requires: wanted.config.requires.python.as_ref(),
-            newest: false,
-            variables: &app.variables(),
-            cache: &app.home.store.join("interpreters"),
-            cancel: &app.cancel,
-        },
-        &Children,
-    )?;
+    let (variables, cache) = (app.variables(), app.home.store.join("interpreters"));
+    let wish = Find {
+        wanted: args.environment.python.as_deref(),
+        requires: wanted.config.requires.python.as_ref(),
+        newest: false,
+        variables: &variables,
+        cache: &cache,
+        cancel: &app.cancel,
+    };
+    let found = match (wish.wanted, active(&wish, &Children)?) {
+        (None, Some(active)) => active,
+        _ => find(&wish, &Children)?,
+    };
     Ok(Ready {
         note: format!(
             "Python {} at {}",
@@ -737,7 +739,18 @@ fn finish(app: &App, live: &LiveRun, done: Done<'_>) -> Result<u8, Failure> {
         Some(failure) if failure.kind == FailureKind::Cancelled => {
             Printer::stderr(&app.output).line(&failure.message);
         }
-        Some(failure) => error::print(&mut Printer::stderr(&app.output), failure),
+        Some(failure) => {
+            let mut failure = failure.clone();
+            if matches!(
+                report.map(|report| report.ending),
+                Some(Ending::Killed { .. })
+            ) {
+                // Where Python was has been printed by the process itself.
+                let first = failure.message.lines().next().unwrap_or_default();
+                failure.message = first.to_owned();
+            }
+            error::print(&mut Printer::stderr(&app.output), &failure);
+        }
     }
     if let (Some(id), Some(_)) = (kept.id, &failure) {
         live.line(format!(
