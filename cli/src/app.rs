@@ -22,7 +22,7 @@ use synapse_rules::{
     target::Target,
 };
 
-use crate::{args::Output, credentials, home::Home};
+use crate::{args::Output, credentials, home::Home, signals::Signals};
 
 /// Network calls at once.
 const IO_JOBS: usize = 8;
@@ -37,6 +37,8 @@ pub struct App {
     pub output: Output,
     /// Asks all work to stop.
     pub cancel: Cancel,
+    /// Who hears of Ctrl-C.
+    pub signals: Signals,
     /// Counts of work.
     pub counters: Arc<Counters>,
     /// Environment variables.
@@ -78,6 +80,7 @@ impl App {
             cwd,
             output,
             cancel,
+            signals: Signals::default(),
             counters,
             variable,
             hook,
@@ -117,10 +120,15 @@ impl App {
         })
     }
 
+    /// The environment variables of this process, for what starts others.
+    pub fn variables(&self) -> Variables {
+        Variables::of(std::env::vars_os())
+    }
+
     /// Where environments come from.
     pub fn environments(&self, session: &Session) -> Environments {
-        let variables = Variables::of(std::env::vars_os());
-        Environments::new(&self.home.store, session, variables, Arc::new(Children))
+        let children = Arc::new(Children);
+        Environments::new(&self.home.store, session, self.variables(), children)
     }
 
     /// The target that a login or `--local` chose; without either, why there is none.

@@ -1,6 +1,7 @@
 //! The stages of a publish, as rules over the engine, and what they know of plugins: the
 //! configuration, the file set, the archive, and the trait of the outside.
 
+pub mod action;
 pub mod archive;
 pub mod bump;
 pub mod checksum;
@@ -18,4 +19,5 @@ pub mod secrets;
 pub mod target;
 pub mod upload;
 pub mod version;
+pub mod worker;
 pub mod workspace;

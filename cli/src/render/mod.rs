@@ -5,6 +5,7 @@ pub mod document;
 pub mod error;
 pub mod progress;
 pub mod publish;
+pub mod run;
 pub mod runs;
 
 use std::io::Write;
@@ -14,7 +15,7 @@ use crate::args::{Color, Output};
 /// Where text goes, with colour where it is wanted. A closed pipe is no error: whoever reads
 /// has seen enough.
 pub struct Printer {
-    out: Box<dyn Write>,
+    out: Box<dyn Write + Send>,
     /// Documents go out as the last event of a stream.
     events: bool,
 }
