@@ -34,6 +34,7 @@ from synapse_sdk.plugins.results import ActionResult
 def no_backend(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No login, no executable: what is tested here needs neither."""
     monkeypatch.setenv("SYNAPSE_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "nowhere/python"))
     monkeypatch.setenv("PATH", "/usr/bin:/bin")
     for name in ("SYNAPSE_BIN", "SYNAPSE_HOST", "SYNAPSE_ACCESS_TOKEN"):
         monkeypatch.delenv(name, raising=False)

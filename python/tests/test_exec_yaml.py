@@ -11,8 +11,9 @@ from synapse_sdk import _find, _yaml
 
 
 @pytest.fixture(autouse=True)
-def no_executable(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_executable(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Where the machine keeps one is no matter."""
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "nowhere/python"))
     monkeypatch.setenv("PATH", "/usr/bin:/bin")
     monkeypatch.delenv("SYNAPSE_BIN", raising=False)
 
