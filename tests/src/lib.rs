@@ -2,9 +2,11 @@
 //! run it, and its documents taken apart.
 
 mod document;
+pub mod pythons;
 mod run;
 mod space;
 mod tree;
+pub mod wheels;
 
 pub use document::Document;
 pub use run::Run;
