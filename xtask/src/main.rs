@@ -9,7 +9,16 @@ mod bench;
 mod demo;
 mod faults;
 mod gen_monorepo;
+mod guide;
 mod process;
+mod python;
+#[allow(
+    unreachable_pub,
+    dead_code,
+    reason = "shared with the harness of the suites, which this program must not wait for"
+)]
+#[path = "../../tests/src/pythons.rs"]
+mod pythons;
 mod repo;
 mod stat_loop;
 mod test;
@@ -39,6 +48,8 @@ enum Chore {
     Bench(bench::Args),
     /// Kills and fails publishes at every point, and checks what is left.
     Faults(faults::Args),
+    /// Works through the guide from top to bottom, as a test.
+    Guide(guide::Args),
     /// Writes a workspace of generated plugins.
     GenMonorepo(gen_monorepo::Args),
     /// Stats every path of a NUL-separated list: the floor of `bench noop`.
@@ -53,6 +64,7 @@ fn main() -> ExitCode {
         Chore::Tidy => tidy::run(),
         Chore::Bench(args) => bench::run(&args),
         Chore::Faults(args) => faults::run(&args),
+        Chore::Guide(args) => guide::run(&args),
         Chore::GenMonorepo(args) => gen_monorepo::run(&args),
         Chore::StatLoop(args) => stat_loop::run(&args),
     };

@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context, Result};
 
-use crate::{repo, tidy};
+use crate::{python, pythons, repo, tidy};
 
 /// The cargo-deny that is installed when there is none.
 const CARGO_DENY: &str = "0.20.2";
@@ -22,8 +22,8 @@ const NEEDED: [(&str, &str); 3] = [
 /// Runs every check.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Leave out what takes minutes: the licence check when it must be installed first, and the
-    /// end-to-end suites.
+    /// Leave out what takes minutes: the licence check when it must be installed first, the
+    /// end-to-end suites, and all Pythons but one.
     #[arg(long)]
     quick: bool,
 }
@@ -66,6 +66,7 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
         cargo(&root, &["build", "--workspace", "--bins", "--locked"])
     });
     tests(&root, args.quick, &mut summary);
+    package(&root, args.quick, &mut summary);
     Ok(summary.print())
 }
 
@@ -98,15 +99,47 @@ fn tests(root: &Path, quick: bool, summary: &mut Summary) {
     }
 }
 
+/// The Python package: style, types, and its tests on every Python there is.
+fn package(root: &Path, quick: bool, summary: &mut Summary) {
+    summary.step("ruff", || python::ruff(root).map(End::from));
+    summary.step("mypy", || python::mypy(root).map(End::from));
+    let started = Instant::now();
+    match python::interpreters(quick) {
+        Err(error) => summary.add(
+            "pytest",
+            End::Failed(format!("{error:#}")),
+            started.elapsed(),
+        ),
+        Ok(interpreters) => {
+            println!("--- pytest");
+            for (name, found) in python::suites(root, &interpreters) {
+                let end = found.map_or_else(|error| End::Failed(format!("{error:#}")), End::from);
+                // They ran at the same time: each took at most what all of them took.
+                summary.add(&name, end, started.elapsed());
+            }
+        }
+    }
+}
+
+impl From<python::Found> for End {
+    fn from(found: python::Found) -> Self {
+        found.map_or_else(Self::Failed, |()| Self::Passed)
+    }
+}
+
 /// All steps so far.
-struct Summary(Vec<(&'static str, End, Duration)>);
+struct Summary(Vec<(String, End, Duration)>);
 
 impl Summary {
-    fn step(&mut self, name: &'static str, run: impl FnOnce() -> Result<End>) {
+    fn step(&mut self, name: &str, run: impl FnOnce() -> Result<End>) {
         println!("--- {name}");
         let started = Instant::now();
         let end = run().unwrap_or_else(|error| End::Failed(format!("{error:#}")));
-        self.0.push((name, end, started.elapsed()));
+        self.add(name, end, started.elapsed());
+    }
+
+    fn add(&mut self, name: &str, end: End, took: Duration) {
+        self.0.push((name.to_owned(), end, took));
     }
 
     fn print(&self) -> bool {
@@ -117,7 +150,7 @@ impl Summary {
                 End::Failed(why) => ("FAILED", why.as_str()),
                 End::Skipped(why) => ("skipped", why.as_str()),
             };
-            println!("{name:<10} {word:<8} {:>6.1} s  {note}", took.as_secs_f64());
+            println!("{name:<11} {word:<8} {:>6.1} s  {note}", took.as_secs_f64());
         }
         let failed = self
             .0
@@ -142,12 +175,11 @@ fn programs() -> Result<End> {
     if !missing.is_empty() {
         return Ok(End::Failed(missing.join(", ")));
     }
-    let check = "import sys; sys.exit(sys.version_info < (3, 10))";
-    let status = Command::new("python3").args(["-c", check]).status()?;
-    Ok(if status.success() {
-        End::Passed
+    Ok(if pythons::all().is_empty() {
+        let what = "no Python from 3.10 to 3.13 with its venv module is installed";
+        End::Failed(what.to_owned())
     } else {
-        End::Failed("python3 is older than 3.10".to_owned())
+        End::Passed
     })
 }
 
