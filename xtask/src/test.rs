@@ -39,7 +39,7 @@ enum End {
 pub(crate) fn run(args: &Args) -> Result<bool> {
     let root = repo::root()?;
     let mut summary = Summary(Vec::new());
-    summary.step("programs", programs);
+    summary.step("programs", || Ok(programs()));
     summary.step("format", || cargo(&root, &["fmt", "--all", "--check"]));
     summary.step("clippy", || {
         let args = [
@@ -166,21 +166,21 @@ impl Summary {
     }
 }
 
-fn programs() -> Result<End> {
+fn programs() -> End {
     let missing: Vec<String> = NEEDED
         .iter()
         .filter(|(program, _)| !repo::has(program))
         .map(|(program, why)| format!("{program} is not installed ({why})"))
         .collect();
     if !missing.is_empty() {
-        return Ok(End::Failed(missing.join(", ")));
+        return End::Failed(missing.join(", "));
     }
-    Ok(if pythons::all().is_empty() {
+    if pythons::all().is_empty() {
         let what = "no Python from 3.10 to 3.13 with its venv module is installed";
         End::Failed(what.to_owned())
     } else {
         End::Passed
-    })
+    }
 }
 
 fn cargo(root: &Path, args: &[&str]) -> Result<End> {
