@@ -34,6 +34,11 @@ const REAL: [&str; 9] = [
 const WHEEL: &str =
     "Wheel-Version: 1.0\nGenerator: synapse-tests\nRoot-Is-Purelib: true\nTag: py3-none-any\n";
 
+/// What `pip install .` of this repository would leave of its metadata; pyproject.toml says the
+/// same.
+const METADATA: &str = "Metadata-Version: 2.1\nName: synapse-sdk\nVersion: 0.1.0\n";
+const ENTRY_POINTS: &str = "[pytest11]\nsynapse = synapse_sdk._pytest\n";
+
 /// Packs the wheel whose sources lie in `source` (a `METADATA` and what goes into the wheel) into
 /// `folder`, and returns its path. The same sources give the same bytes.
 ///
@@ -179,7 +184,12 @@ pub fn environment(
     let package = fixture("../python").canonicalize().expect("the package");
     let site = folder.join(format!("lib/python{}/site-packages", python.name()));
     let line = package.to_str().expect("UTF-8").to_owned() + "\n";
-    write_if_other(&site.join("synapse-sdk.pth"), line.as_bytes());
+    write_if_other(&site.join("synapse-sdk.pth"), &line);
+    // What pip would say is installed, as it does for an editable package.
+    let about = site.join("synapse_sdk-0.1.0.dist-info");
+    fs::create_dir_all(&about).expect("a folder");
+    write_if_other(&about.join("METADATA"), METADATA);
+    write_if_other(&about.join("entry_points.txt"), ENTRY_POINTS);
     let link = folder.join("bin/synapse");
     if fs::read_link(&link).ok().as_deref() != Some(program) {
         let fresh = tempfile::tempdir_in(&folder).expect("a folder");
@@ -189,9 +199,9 @@ pub fn environment(
     folder
 }
 
-fn write_if_other(path: &Path, bytes: &[u8]) {
-    if fs::read(path).ok().as_deref() != Some(bytes) {
-        fs::write(path, bytes).expect("a file");
+fn write_if_other(path: &Path, text: &str) {
+    if fs::read_to_string(path).ok().as_deref() != Some(text) {
+        fs::write(path, text).expect("a file");
     }
 }
 
