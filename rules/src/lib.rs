@@ -11,6 +11,7 @@ pub mod digests;
 pub mod fileset;
 pub mod plugin;
 pub mod publish;
+pub mod python;
 pub mod secrets;
 pub mod target;
 pub mod upload;
