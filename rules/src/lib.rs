@@ -15,4 +15,5 @@ pub mod secrets;
 pub mod target;
 pub mod upload;
 pub mod version;
+pub mod worker;
 pub mod workspace;
