@@ -1,0 +1,186 @@
+//! Owns the table of the SDK's names that inspection knows: base classes with what a subclass
+//! inherits from them, data types with their `name`.
+
+/// A base class of actions.
+#[derive(Debug)]
+pub(super) struct Base {
+    /// Its name, unique in the SDK.
+    pub(super) name: &'static str,
+    /// The base class that it derives from.
+    pub(super) parent: Option<&'static str>,
+    /// Methods that a subclass must define.
+    pub(super) needs: &'static [&'static str],
+    /// Methods that it defines.
+    pub(super) has: &'static [&'static str],
+    /// Its `action_name`.
+    pub(super) action_name: Option<&'static str>,
+    /// Its `category`.
+    pub(super) category: Option<&'static str>,
+    /// The `name` of its `output_type`.
+    pub(super) output_type: Option<&'static str>,
+    /// Its params model, where it is not generic.
+    pub(super) params: Option<&'static str>,
+}
+
+const PLAIN: Base = Base {
+    name: "BaseAction",
+    parent: None,
+    needs: &["execute"],
+    has: &[],
+    action_name: None,
+    category: None,
+    output_type: None,
+    params: None,
+};
+
+/// Base classes of actions.
+const BASES: [Base; 12] = [
+    PLAIN,
+    Base {
+        name: "BaseTrainAction",
+        parent: Some("BaseAction"),
+        needs: &[],
+        has: &["execute"],
+        category: Some("neural_net"),
+        ..PLAIN
+    },
+    Base {
+        name: "BaseInferenceAction",
+        parent: Some("BaseAction"),
+        needs: &[],
+        category: Some("neural_net"),
+        ..PLAIN
+    },
+    Base {
+        name: "BaseDeploymentAction",
+        parent: Some("BaseAction"),
+        needs: &[],
+        category: Some("neural_net"),
+        ..PLAIN
+    },
+    Base {
+        name: "BaseServeDeployment",
+        parent: Some("BaseAction"),
+        needs: &["_get_model", "infer"],
+        has: &["execute"],
+        category: Some("neural_net"),
+        ..PLAIN
+    },
+    Base {
+        name: "BaseExportAction",
+        parent: Some("BaseAction"),
+        needs: &[],
+        category: Some("export"),
+        ..PLAIN
+    },
+    Base {
+        name: "DefaultExportAction",
+        parent: Some("BaseExportAction"),
+        needs: &[],
+        has: &["execute"],
+        action_name: Some("export"),
+        params: Some("ExportParams"),
+        ..PLAIN
+    },
+    Base {
+        name: "BaseUploadAction",
+        parent: Some("BaseAction"),
+        needs: &[],
+        has: &["execute"],
+        category: Some("upload"),
+        ..PLAIN
+    },
+    Base {
+        name: "DefaultUploadAction",
+        parent: Some("BaseUploadAction"),
+        needs: &[],
+        action_name: Some("upload"),
+        params: Some("UploadParams"),
+        ..PLAIN
+    },
+    Base {
+        name: "DatasetAction",
+        parent: Some("BaseAction"),
+        needs: &[],
+        has: &["execute"],
+        output_type: Some("yolo_dataset"),
+        params: Some("DatasetParams"),
+        ..PLAIN
+    },
+    Base {
+        name: "ToTaskAction",
+        parent: Some("BaseAction"),
+        needs: &[],
+        has: &["execute"],
+        params: Some("ToTaskParams"),
+        ..PLAIN
+    },
+    Base {
+        name: "BaseAutoLabelAction",
+        parent: Some("BaseAction"),
+        needs: &["handle_input", "handle_output"],
+        has: &["execute"],
+        category: Some("smart_tool"),
+        ..PLAIN
+    },
+];
+
+/// Other names that the SDK gives to one of them.
+const ALIASES: [(&str, &str); 2] =
+    [("AddTaskDataAction", "ToTaskAction"), ("ExportAction", "DefaultExportAction")];
+
+/// Data types: class and `name`.
+const TYPES: [(&str, &str); 15] = [
+    ("DataType", "data"),
+    ("Dataset", "dataset"),
+    ("DMDataset", "dm_dataset"),
+    ("DMv1Dataset", "dm_v1_dataset"),
+    ("DMv2Dataset", "dm_v2_dataset"),
+    ("YOLODataset", "yolo_dataset"),
+    ("COCODataset", "coco_dataset"),
+    ("PascalVOCDataset", "pascal_voc_dataset"),
+    ("Model", "model"),
+    ("ModelWeights", "model_weights"),
+    ("ONNXModel", "onnx_model"),
+    ("TensorRTModel", "tensorrt_model"),
+    ("Result", "result"),
+    ("TestResults", "test_results"),
+    ("InferenceResults", "inference_results"),
+];
+
+/// The package, and everything below it.
+pub(super) fn is_own(module: &str) -> bool {
+    module == "synapse_sdk" || module.starts_with("synapse_sdk.")
+}
+
+fn last(path: &str) -> &str {
+    path.rsplit('.').next().unwrap_or(path)
+}
+
+/// The base class at a dotted path of the SDK, whichever module it is taken from.
+pub(super) fn base(path: &str) -> Option<&'static Base> {
+    let name = last(path);
+    let name = ALIASES.iter().find(|(alias, _)| *alias == name).map_or(name, |(_, own)| own);
+    BASES.iter().find(|base| base.name == name)
+}
+
+/// The `name` of the data type at a dotted path of the SDK. The enum of the same name as the
+/// root of data types lives in `enums`.
+pub(super) fn data_type(path: &str) -> Option<&'static str> {
+    if path.contains(".enums") {
+        return None;
+    }
+    let name = last(path);
+    TYPES.iter().find(|(class, _)| *class == name).map(|(_, name)| *name)
+}
+
+/// Whether a dotted path of the SDK is the decorator of action functions.
+pub(super) fn is_action(path: &str) -> bool {
+    last(path) == "action"
+}
+
+/// The value of an enum member at a dotted path of the SDK, such as `...PluginCategory.EXPORT`.
+pub(super) fn member(path: &str, of: &str) -> Option<String> {
+    let (owner, member) = path.rsplit_once('.')?;
+    (last(owner) == of).then(|| member.to_lowercase())
+}
