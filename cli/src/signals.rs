@@ -83,7 +83,11 @@ impl Drop for Diverted {
 /// A terminal's Ctrl-C comes from the system and goes to all that run in the foreground; what
 /// `kill` sends comes from a process and goes to us.
 fn kind(origin: &Origin) -> Interrupt {
-    let sender = origin.process.as_ref().map(|sender| sender.pid).filter(|pid| *pid != 0);
+    let sender = origin
+        .process
+        .as_ref()
+        .map(|sender| sender.pid)
+        .filter(|pid| *pid != 0);
     match origin.signal {
         SIGINT if sender.is_none() => Interrupt::Everyone,
         SIGINT => Interrupt::Us,

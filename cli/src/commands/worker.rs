@@ -50,7 +50,8 @@ fn interpret(arguments: Vec<OsString>) -> Result<c_int, String> {
     let count = owned.len() as c_int;
     // Python may keep pointers to them until the process ends.
     let owned: &'static [CString] = Vec::leak(owned);
-    let mut pointers: Vec<*mut c_char> = owned.iter().map(|text| text.as_ptr().cast_mut()).collect();
+    let mut pointers: Vec<*mut c_char> =
+        owned.iter().map(|text| text.as_ptr().cast_mut()).collect();
     pointers.push(std::ptr::null_mut());
     let pointers = Vec::leak(pointers);
     // Rust's own watch for overflowing stacks would stand between a crash and faulthandler.

@@ -73,8 +73,17 @@ impl Interpreter {
 
     /// What distinguishes results made with it; no paths, so that machines can share them.
     pub fn identity(&self) -> String {
-        let free = if self.free_threaded { " free-threaded" } else { "" };
-        format!("{} {}{free} {}", self.implementation, self.full_version(), self.platform)
+        let free = if self.free_threaded {
+            " free-threaded"
+        } else {
+            ""
+        };
+        format!(
+            "{} {}{free} {}",
+            self.implementation,
+            self.full_version(),
+            self.platform
+        )
     }
 
     /// Whether its version is one of those.
@@ -146,7 +155,10 @@ struct Candidate {
 
 /// The interpreter that fits best.
 pub fn find(find: &Find<'_>, processes: &dyn Processes) -> Result<Interpreter, Failure> {
-    let wanted = find.wanted.map(str::trim).filter(|wanted| !wanted.is_empty());
+    let wanted = find
+        .wanted
+        .map(str::trim)
+        .filter(|wanted| !wanted.is_empty());
     let versions = match wanted {
         None => None,
         Some(wanted) => match wanted_versions(wanted) {
@@ -173,8 +185,12 @@ pub fn find(find: &Find<'_>, processes: &dyn Processes) -> Result<Interpreter, F
         let fits = interpreter.implementation == "cpython"
             && supported(interpreter.version.1)
             && !interpreter.free_threaded
-            && versions.as_ref().is_none_or(|versions| interpreter.suits(versions))
-            && find.requires.is_none_or(|requires| interpreter.suits(requires));
+            && versions
+                .as_ref()
+                .is_none_or(|versions| interpreter.suits(versions))
+            && find
+                .requires
+                .is_none_or(|requires| interpreter.suits(requires));
         if fits {
             return base_of(find, interpreter, processes);
         }
@@ -215,11 +231,7 @@ fn base_of(
 }
 
 /// `--python PATH`, or the name of a program on PATH.
-fn named(
-    find: &Find<'_>,
-    wanted: &str,
-    processes: &dyn Processes,
-) -> Result<Interpreter, Failure> {
+fn named(find: &Find<'_>, wanted: &str, processes: &dyn Processes) -> Result<Interpreter, Failure> {
     let mut path = PathBuf::from(wanted);
     if let Some(rest) = wanted.strip_prefix("~/")
         && let Some(home) = find.variables.get("HOME")
@@ -227,18 +239,24 @@ fn named(
         path = Path::new(home).join(rest);
     }
     if !wanted.contains('/') {
-        let found = on_path(find.variables).into_iter().map(|folder| folder.join(wanted));
-        path = found.into_iter().find(|path| path.is_file()).ok_or_else(|| {
-            Failure::environment("python", format!("there is no Python called {wanted:?}"))
-                .hint("--python takes a version such as 3.12, or a path")
-        })?;
+        let found = on_path(find.variables)
+            .into_iter()
+            .map(|folder| folder.join(wanted));
+        path = found
+            .into_iter()
+            .find(|path| path.is_file())
+            .ok_or_else(|| {
+                Failure::environment("python", format!("there is no Python called {wanted:?}"))
+                    .hint("--python takes a version such as 3.12, or a path")
+            })?;
     }
     if path.is_dir() {
         path = path.join("bin/python");
     }
     let path = std::path::absolute(&path).unwrap_or(path);
     let interpreter = probe(find, &path, processes)?;
-    let failure = |what: String| Failure::environment("python", what).at(path.display().to_string());
+    let failure =
+        |what: String| Failure::environment("python", what).at(path.display().to_string());
     if interpreter.version < (3, *MINORS.start(), 0) || interpreter.implementation != "cpython" {
         let what = format!(
             "{} {} cannot run plugins",
@@ -260,12 +278,11 @@ fn named(
 }
 
 /// The interpreter of the active virtual or conda environment, when one is active.
-pub fn active(
-    find: &Find<'_>,
-    processes: &dyn Processes,
-) -> Result<Option<Interpreter>, Failure> {
+pub fn active(find: &Find<'_>, processes: &dyn Processes) -> Result<Option<Interpreter>, Failure> {
     for (name, what) in [("VIRTUAL_ENV", "virtual"), ("CONDA_PREFIX", "conda")] {
-        let Some(folder) = find.variables.get(name) else { continue };
+        let Some(folder) = find.variables.get(name) else {
+            continue;
+        };
         let path = Path::new(folder).join("bin/python");
         if !path.exists() {
             let shown = path.display();
@@ -285,7 +302,11 @@ fn wanted_versions(wanted: &str) -> Option<VersionSpecifiers> {
         && text.chars().all(|c| c.is_ascii_digit() || c == '.')
     {
         let parts = text.split('.').count();
-        let exact = if parts < 3 { format!("=={text}.*") } else { format!("=={text}") };
+        let exact = if parts < 3 {
+            format!("=={text}.*")
+        } else {
+            format!("=={text}")
+        };
         return VersionSpecifiers::from_str(&exact).ok();
     }
     wanted
@@ -325,7 +346,11 @@ fn candidates(variables: &Variables) -> Vec<Candidate> {
             found.push(Candidate { path, minor });
         }
     };
-    let numbered = || MINORS.rev().map(|minor| (format!("python3.{minor}"), minor));
+    let numbered = || {
+        MINORS
+            .rev()
+            .map(|minor| (format!("python3.{minor}"), minor))
+    };
     for folder in on_path(variables) {
         for name in ["python3", "python"] {
             add(&mut found, folder.join(name), None);
@@ -339,9 +364,13 @@ fn candidates(variables: &Variables) -> Vec<Candidate> {
     let pyenv = variables.get("PYENV_ROOT").map(PathBuf::from);
     let uv = variables.get("UV_PYTHON_INSTALL_DIR").map(PathBuf::from);
     let installs = [
-        pyenv.or_else(|| under_home(".pyenv")).map(|root| root.join("versions")),
+        pyenv
+            .or_else(|| under_home(".pyenv"))
+            .map(|root| root.join("versions")),
         uv.or_else(|| under_home(".local/share/uv/python")),
-        Some(PathBuf::from("/Library/Frameworks/Python.framework/Versions")),
+        Some(PathBuf::from(
+            "/Library/Frameworks/Python.framework/Versions",
+        )),
     ];
     for folder in installs.into_iter().flatten() {
         let mut versions: Vec<(Vec<u64>, PathBuf)> = fs::read_dir(&folder)
@@ -372,7 +401,10 @@ fn numbers(name: &OsStr) -> Vec<u64> {
         .split('-')
         .find(|part| part.starts_with(|c: char| c.is_ascii_digit()))
         .unwrap_or_default();
-    group.split('.').map_while(|part| part.parse().ok()).collect()
+    group
+        .split('.')
+        .map_while(|part| part.parse().ok())
+        .collect()
 }
 
 /// An answer, with what it depends on.
@@ -398,11 +430,7 @@ fn guard(path: &Path, guarded: &[PathBuf]) -> Vec<Option<[i64; 5]>> {
 }
 
 /// What the interpreter at `path` is: by its kept answer, else by asking it.
-fn probe(
-    find: &Find<'_>,
-    path: &Path,
-    processes: &dyn Processes,
-) -> Result<Interpreter, Failure> {
+fn probe(find: &Find<'_>, path: &Path, processes: &dyn Processes) -> Result<Interpreter, Failure> {
     let name = Digest::of(path.as_os_str().as_bytes()).hex();
     let kept = find.cache.join(format!("{}.json", &name[..32]));
     if let Ok(bytes) = fs::read(&kept)
@@ -434,18 +462,17 @@ fn probe(
 
 fn keep(path: &Path, answer: &Answer) -> std::io::Result<()> {
     let folder = path.parent().unwrap_or(path);
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)?;
     let mut file = tempfile::NamedTempFile::new_in(folder)?;
     file.write_all(&serde_json::to_vec(answer)?)?;
     file.persist(path)?;
     Ok(())
 }
 
-fn ask(
-    find: &Find<'_>,
-    path: &Path,
-    processes: &dyn Processes,
-) -> Result<Interpreter, Failure> {
+fn ask(find: &Find<'_>, path: &Path, processes: &dyn Processes) -> Result<Interpreter, Failure> {
     let shown = path.display().to_string();
     let failed = |what: String| {
         Failure::environment("python", format!("{shown} does not work: {what}"))
@@ -471,7 +498,11 @@ fn ask(
     }
     // Whatever a .pth file prints comes first.
     let out = ended.out();
-    let answer = out.lines().rev().find(|line| line.starts_with('{')).unwrap_or_default();
+    let answer = out
+        .lines()
+        .rev()
+        .find(|line| line.starts_with('{'))
+        .unwrap_or_default();
     serde_json::from_str(answer).map_err(|_| failed("its answer makes no sense".to_owned()))
 }
 

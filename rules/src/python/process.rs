@@ -329,9 +329,7 @@ pub fn clean_environment(variables: &Variables, private: &Path) -> Vec<(OsString
     let asked = ["PIP_KEYRING_PROVIDER", "UV_KEYRING_PROVIDER"];
     let keyring = asked.iter().any(|name| variables.get(name).is_some());
     let allowed = |name: &str| {
-        ALLOWED.contains(&name)
-            || name.starts_with("LC_")
-            || (keyring && KEYRING.contains(&name))
+        ALLOWED.contains(&name) || name.starts_with("LC_") || (keyring && KEYRING.contains(&name))
     };
     let mut environment: Vec<(OsString, OsString)> = variables
         .iter()
@@ -359,7 +357,10 @@ mod tests {
     #[test]
     fn output_and_codes_come_back() {
         let ended = Children
-            .run(&shell("cat; echo out; echo err >&2; exit 3"), &Cancel::default())
+            .run(
+                &shell("cat; echo out; echo err >&2; exit 3"),
+                &Cancel::default(),
+            )
             .unwrap();
         assert_eq!(ended.status, Status::Code(3));
         assert_eq!((ended.out(), ended.err()), ("out\n".into(), "err\n".into()));
