@@ -64,7 +64,7 @@ def _name_of(action: type) -> str:
 def _error(item: Any, model: type[BaseModel]) -> dict[str, Any]:
     found = {"loc": list(item["loc"]), "msg": item["msg"], "type": item["type"]}
     if not _secret(item["loc"], model):
-        found["input"] = plain(item.get("input"))
+        found["input"] = plain(item.get("input"), finite=True)
     return found
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-from synapse_sdk.plugins.errors import PluginRunError
+from synapse_sdk.plugins.errors import ActionNotFoundError
 
 
-class EntrypointError(PluginRunError):
+class EntrypointError(ActionNotFoundError):
     """An entrypoint that names nothing, or something that is no action.
 
     `details` holds `module` and `object`.
