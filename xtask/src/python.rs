@@ -2,6 +2,7 @@
 //! this machine. What they need is installed once for each, below the build folder.
 
 use std::{
+    fs,
     path::{Path, PathBuf},
     process::Command,
     thread,
@@ -14,14 +15,15 @@ use crate::{
     repo,
 };
 
-/// What checks sources, pinned: a newer one finds other things.
-const CHECKERS: [&str; 6] = [
+/// What checks sources and packs them, pinned: a newer one finds other things.
+const CHECKERS: [&str; 7] = [
     "ruff==0.17.6",
     "mypy==2.4.1",
     "pydantic==2.14.4",
     "urllib3==2.6.3",
     "types-PyYAML",
     "types-tqdm",
+    "maturin==1.16.0",
 ];
 /// What the package's own tests need, its light extras included.
 const SUITE: [&str; 8] = [
@@ -34,6 +36,24 @@ const SUITE: [&str; 8] = [
     "tqdm>=4.60",
     "globox>=2.6",
 ];
+/// What the package needs.
+const PACKAGE: [&str; 2] = ["pydantic>=2", "urllib3>=1.26,<3"];
+/// Fails unless command and package are installed, find each other, and came alone.
+const LOOK: &str = r#"
+import importlib.metadata, pathlib, subprocess, sys
+import synapse_sdk, synapse_sdk._find
+about = importlib.metadata.distribution("synapse-sdk")
+files = [str(path) for path in about.files]
+beside = pathlib.Path(sys.executable).parent / "synapse"
+said = subprocess.run([beside, "--version"], capture_output=True, text=True, check=True).stdout
+assert said.split() == ["synapse", about.version] and about.version == synapse_sdk.__version__, said
+assert synapse_sdk._find.find_synapse() == beside
+assert any(path == "synapse_sdk/py.typed" for path in files)
+assert about.entry_points.select(group="pytest11")
+known = ("synapse_sdk/", "synapse_sdk-", "../../../bin/synapse")
+strangers = [path for path in files if not path.startswith(known) or "/tests/" in path]
+assert not strangers, strangers
+"#;
 /// The suite's folder.
 const TESTS: &str = "python/tests";
 
@@ -83,6 +103,51 @@ pub(crate) fn mypy(root: &Path) -> Result<Found> {
     let cache = made(root).join("mypy");
     let mypy = checkers(root)?.join("bin/mypy");
     status(root, Command::new(mypy).arg("--cache-dir").arg(cache))
+}
+
+/// Packs the wheel that `pip install .` would, from a build without optimisation, installs it into
+/// an empty environment, and looks at what is there: the command, the package, nothing else.
+pub(crate) fn wheel(root: &Path) -> Result<Found> {
+    let maturin = checkers(root)?.join("bin/maturin");
+    let folder = made(root).join("wheel");
+    if folder.exists() {
+        fs::remove_dir_all(&folder)?;
+    }
+    let mut pack = Command::new(maturin);
+    pack.args(["build", "--quiet", "--profile", "dev", "--locked", "--out"])
+        .arg(&folder);
+    let packed = status(root, &mut pack)?;
+    if packed.is_err() {
+        return Ok(packed);
+    }
+    let wheels: Vec<PathBuf> = fs::read_dir(&folder)?
+        .map(|entry| Ok(entry?.path()))
+        .collect::<Result<_>>()?;
+    let [wheel] = wheels.as_slice() else {
+        bail!("wheels: {wheels:?}");
+    };
+    let python = pythons::all().pop().context("no Python")?;
+    let environment = made(root).join("installed");
+    let environment = pythons::environment(&python, &environment, &PACKAGE, &[])?;
+    let mut install = Command::new(environment.join("bin/python"));
+    install
+        .args([
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--no-deps",
+            "--force-reinstall",
+        ])
+        .arg(wheel);
+    let installed = status(root, &mut install)?;
+    if installed.is_err() {
+        return Ok(installed);
+    }
+    let mut look = Command::new(environment.join("bin/python"));
+    look.args(["-I", "-c", LOOK]).current_dir(&folder);
+    look.env_remove("SYNAPSE_BIN");
+    status(&folder, &mut look)
 }
 
 fn status(root: &Path, command: &mut Command) -> Result<Found> {

@@ -103,6 +103,9 @@ fn tests(root: &Path, quick: bool, summary: &mut Summary) {
 fn package(root: &Path, quick: bool, summary: &mut Summary) {
     summary.step("ruff", || python::ruff(root).map(End::from));
     summary.step("mypy", || python::mypy(root).map(End::from));
+    if !quick {
+        summary.step("wheel", || python::wheel(root).map(End::from));
+    }
     let started = Instant::now();
     match python::interpreters(quick) {
         Err(error) => summary.add(
