@@ -53,7 +53,7 @@ class HTTPError(ClientError):
         self,
         message: str,
         status_code: int = 0,
-        detail: Any = None,  # noqa: ANN401  (any JSON)
+        detail: Any = None,
         retry_after: float | None = None,
     ) -> None:
         super().__init__(message)

@@ -19,7 +19,7 @@ _HOMES = {
 __all__ = ["BackendClient", "EmbeddedClient", "embedded_backend", "get_client"]
 
 
-def __getattr__(name: str) -> Any:  # noqa: ANN401  (any export)
+def __getattr__(name: str) -> Any:
     """Import an export when it is first asked for."""
     home = _HOMES.get(name)
     if home is None:

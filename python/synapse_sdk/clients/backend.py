@@ -66,7 +66,7 @@ class BackendClient:
 
     # Jobs and their logs.
 
-    def list_jobs(self, **query: Any) -> list[Json]:  # noqa: ANN401  (any filter)
+    def list_jobs(self, **query: Any) -> list[Json]:
         """Return all jobs that match the filters."""
         return list(self.pages("jobs/", query))
 
@@ -78,7 +78,7 @@ class BackendClient:
         """Change `status`, `progress_record`, `metrics_record`, `result` and such of a job."""
         return self._object("PATCH", f"jobs/{_part(job_id)}/", dict(data))
 
-    def list_job_console_logs(self, job_id: int | str) -> Any:  # noqa: ANN401  (as the server says)
+    def list_job_console_logs(self, job_id: int | str) -> Any:
         """Return the console logs kept of a job."""
         return self.transport.json("GET", f"jobs/{_part(job_id)}/console_logs/")
 
@@ -100,7 +100,7 @@ class BackendClient:
         if rest:
             yield rest.decode("utf-8", "replace")
 
-    def create_logs(self, data: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> Any:  # noqa: ANN401
+    def create_logs(self, data: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> Any:
         """Add one log entry or a list of them."""
         return self.transport.json("POST", "logs/", data=data)
 
@@ -110,11 +110,9 @@ class BackendClient:
         """Return a dataset version: id, name, format, count, checksum, splits."""
         return self._object("GET", f"ground_truth_dataset_versions/{_part(dataset_id)}/")
 
-    def iter_ground_truths(self, dataset_id: int, **query: Any) -> Iterator[Json]:  # noqa: ANN401
+    def iter_ground_truths(self, dataset_id: int, **query: Any) -> Iterator[Json]:
         """Yield the items of a dataset version: id, name, split, file, checksum, size."""
-        return self.pages(
-            "ground_truths/", {"ground_truth_dataset_versions": dataset_id, **query}
-        )
+        return self.pages("ground_truths/", {"ground_truth_dataset_versions": dataset_id, **query})
 
     # Models.
 
@@ -122,7 +120,7 @@ class BackendClient:
         """Return a model: id, name, category, file, checksum, ..."""
         return self._object("GET", f"models/{_part(model_id)}/")
 
-    def list_models(self, **query: Any) -> list[Json]:  # noqa: ANN401  (any filter)
+    def list_models(self, **query: Any) -> list[Json]:
         """Return all models that match the filters."""
         return list(self.pages("models/", query))
 
@@ -184,7 +182,7 @@ class BackendClient:
 
     # Plugins, agents, serving.
 
-    def list_plugin_releases(self, plugin: str, **query: Any) -> list[Json]:  # noqa: ANN401
+    def list_plugin_releases(self, plugin: str, **query: Any) -> list[Json]:
         """Return all releases of the plugin with that code."""
         return list(self.pages("plugin_releases/", {"plugin": plugin, **query}))
 
@@ -197,7 +195,7 @@ class BackendClient:
         self,
         code: str,
         action: str,
-        params: Any = None,  # noqa: ANN401  (any JSON)
+        params: Any = None,
         *,
         agent: int | None = None,
         version: str | None = None,
@@ -216,7 +214,7 @@ class BackendClient:
         sent = {key: value for key, value in data.items() if value is not None}
         return self._object("POST", f"plugins/{_part(code)}/run/", sent)
 
-    def list_agents(self, **query: Any) -> list[Json]:  # noqa: ANN401  (any filter)
+    def list_agents(self, **query: Any) -> list[Json]:
         """Return the agents that can run plugins."""
         return list(self.pages("agents/", query))
 

@@ -394,4 +394,3 @@ def pack(folder: Path, archive: Path) -> None:
             entry.external_attr = (0o755 if os.access(path, os.X_OK) else 0o644) << 16
             with path.open("rb") as source, target.open(entry, "w", force_zip64=True) as sink:
                 shutil.copyfileobj(source, sink, 1 << 20)
-

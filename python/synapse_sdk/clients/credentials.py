@@ -60,9 +60,7 @@ def get_client(env: Mapping[str, Any] | _Listed | None = None) -> BackendClient 
     if origin(wanted) == origin(saved_host or DEFAULT_HOST):
         access, user = _word(saved, "access_token"), _word(saved, "user_token")
         if access or user:
-            return BackendClient(
-                wanted, access, user_token=user, tenant=_word(saved, "tenant")
-            )
+            return BackendClient(wanted, access, user_token=user, tenant=_word(saved, "tenant"))
     if host is not None:
         return BackendClient(host)
     return _embedded()

@@ -11,7 +11,8 @@ from typing import BinaryIO
 from synapse_sdk import exceptions as errors
 from synapse_sdk.clients.transport import TRIES, Transport, shown
 
-BLOCK = 1 << 20
+#: Bytes read at once; a broken transfer loses up to as many of what had come.
+BLOCK = 1 << 16
 _NONE: frozenset[int] = frozenset()
 _PAST_END = frozenset({416})
 

@@ -7,9 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 
-def _folder(
-    own: str, xdg: str, tail: tuple[str, ...], variables: Mapping[str, str]
-) -> Path:
+def _folder(own: str, xdg: str, tail: tuple[str, ...], variables: Mapping[str, str]) -> Path:
     if home := variables.get("SYNAPSE_HOME"):
         return Path(home).absolute() / own
     if xdg and (base := variables.get(xdg)) and os.path.isabs(base):

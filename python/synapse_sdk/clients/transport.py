@@ -329,11 +329,11 @@ class Transport:
         path: str,
         *,
         query: Mapping[str, Any] | None = None,
-        data: Any = None,  # noqa: ANN401  (any JSON)
+        data: Any = None,
         body: bytes | None = None,
         headers: Mapping[str, str] | None = None,
         idempotent: bool | None = None,
-    ) -> Any:  # noqa: ANN401  (any JSON)
+    ) -> Any:
         """Send one call, with `data` as its JSON body, and return its decoded answer.
 
         An empty answer is None. Reading that breaks off counts as a lost answer: it is asked

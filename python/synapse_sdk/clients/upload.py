@@ -14,6 +14,13 @@ from synapse_sdk.clients.transport import TRIES, Transport
 
 #: Bytes of one chunk.
 CHUNK = 50 * 1024 * 1024
+#: After these, whether the server has the chunk is unknown, or it wants it later.
+_LOST = (
+    errors.ClientConnectionError,
+    errors.ClientTimeoutError,
+    errors.ServerError,
+    errors.RateLimitError,
+)
 
 
 def multipart(fields: dict[str, str], filename: str, content: bytes) -> tuple[bytes, str]:
@@ -48,7 +55,7 @@ def upload(
         total = os.fstat(source.fileno()).st_size
         state: dict[str, Any] = {}
         offset = 0
-        failures = 0
+        failures = 0  # in a row, without a byte more at the server
         while offset < total or not state:
             source.seek(offset)
             content = source.read(CHUNK)
@@ -68,26 +75,18 @@ def upload(
                 )
                 state = _state(answer)
                 reached = int(state.get("offset", offset + len(content)))
-                failures = 0
-            except (
-                errors.ClientConnectionError,
-                errors.ClientTimeoutError,
-                errors.ServerError,
-                errors.RateLimitError,
-            ) as error:
-                failures += 1
-                if failures >= TRIES:
+            except _LOST as error:
+                if failures + 1 >= TRIES:
                     raise
-                transport.pause(failures - 1, getattr(error, "retry_after", None))
+                transport.pause(failures, getattr(error, "retry_after", None))
                 # Without an id there is nothing to ask about; a begun upload nobody knows of
                 # names nothing and is swept by the server.
                 reached = int(_state(transport.json("GET", place))["offset"]) if state else 0
-            if reached < 0 or reached > total:
+            if not 0 <= reached <= total:
                 raise errors.ClientError(f"the server's offset {reached} is outside of the file")
-            if reached != offset + len(content):
-                failures += 1
-                if failures >= TRIES:
-                    raise errors.ClientError("the server takes no more of the upload")
+            failures = 0 if reached > offset or (state and not total) else failures + 1
+            if failures >= TRIES:
+                raise errors.ClientError("the server takes no more of the upload")
             offset = reached
             if progress is not None:
                 progress(offset, total)
@@ -97,7 +96,7 @@ def upload(
     return _finish(transport, state["id"], digest.hexdigest())
 
 
-def _finish(transport: Transport, upload_id: Any, md5: str) -> dict[str, Any]:  # noqa: ANN401
+def _finish(transport: Transport, upload_id: Any, md5: str) -> dict[str, Any]:
     """Close the upload; where the answer is lost, look whether it was closed."""
     place = f"chunked_upload/{upload_id}/"
     try:
@@ -112,7 +111,7 @@ def _finish(transport: Transport, upload_id: Any, md5: str) -> dict[str, Any]:  
     return {**done, "id": done.get("id", upload_id)}
 
 
-def _state(answer: Any) -> dict[str, Any]:  # noqa: ANN401  (any JSON)
+def _state(answer: Any) -> dict[str, Any]:
     if not isinstance(answer, dict) or answer.get("id") is None:
         raise errors.ClientError("the answer to a chunk of an upload names no id")
     return answer

@@ -46,7 +46,7 @@ def download_cache(ctx: RuntimeContext) -> DownloadCache:
     return DownloadCache(Path(own) if own else places.downloads(), require_client(ctx))
 
 
-def param(params: Any, name: str, default: Any = None) -> Any:  # noqa: ANN401  (any params)
+def param(params: Any, name: str, default: Any = None) -> Any:
     """Return the value `name` of params, which are a model, or a dict where there is none."""
     if isinstance(params, dict):
         return params.get(name, default)

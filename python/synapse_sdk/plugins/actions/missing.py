@@ -13,7 +13,7 @@ from typing import Any
 from synapse_sdk.plugins.errors import ExecutionError
 
 
-def backend_call(client: Any, name: str, instead: str) -> Callable[..., Any]:  # noqa: ANN401
+def backend_call(client: Any, name: str, instead: str) -> Callable[..., Any]:
     """Return the client's method `name`.
 
     Args:

@@ -22,7 +22,7 @@ def run_steps(registry: StepRegistry[C], context: C) -> dict[str, Any]:
     runtime = context.runtime_ctx
     orders = registry.get_step_orders()
 
-    def begin(step: Any) -> None:  # noqa: ANN401  (a step, or its name)
+    def begin(step: Any) -> None:
         name = getattr(step, "name", step)
         runtime.logger.set_step(str(name), orders.get(str(name)))
 

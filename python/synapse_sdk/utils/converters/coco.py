@@ -67,9 +67,7 @@ def _split(path: Path, folder: Path) -> str | None:
     return split_name(stem)
 
 
-def _samples(
-    path: Path, content: dict[str, Any], split: str | None, folder: Path
-) -> list[Sample]:
+def _samples(path: Path, content: dict[str, Any], split: str | None, folder: Path) -> list[Sample]:
     globox = library("globox")
     names = {row["id"]: str(row["name"]) for row in content["categories"]}
     by_id: dict[Any, Sample] = {}

@@ -44,7 +44,7 @@ def read(folder: Path) -> Samples:
 def _parts(folder: Path) -> list[tuple[str | None, Path]]:
     if (folder / "Annotations").is_dir():
         return [(None, folder)]
-    parts = [
+    parts: list[tuple[str | None, Path]] = [
         (split_name(part.name), part)
         for part in sorted(folder.iterdir())
         if part.is_dir() and any(part.rglob("*.xml"))

@@ -24,7 +24,7 @@ class ConversionError(ValueError):
     """A dataset cannot be read as the format it is said to have, or cannot be written."""
 
 
-def library(name: str) -> Any:  # noqa: ANN401  (a module)
+def library(name: str) -> Any:
     """Import a module of the extra `dataset`.
 
     Raises:

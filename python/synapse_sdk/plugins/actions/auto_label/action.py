@@ -69,9 +69,7 @@ class BaseAutoLabelAction(BaseAction[P], Generic[P]):
 
     def execute(self) -> dict[str, Any]:
         """Transform the input, infer, transform the output."""
-        given = (
-            dict(self.params) if isinstance(self.params, dict) else self.params.model_dump()
-        )
+        given = dict(self.params) if isinstance(self.params, dict) else self.params.model_dump()
         self.set_progress(1, 3, self.progress.INPUT_TRANSFORM)
         changed = self.handle_input(given)
         self.set_progress(2, 3, self.progress.INFERENCE)

@@ -96,9 +96,7 @@ class DatasetAction(BackendHelpers, BaseAction[DatasetParams]):
         source = Path(self.params.path)
         output = Path(self.params.output_dir) if self.params.output_dir is not None else None
         self.set_progress(0, 100, self.progress.CONVERT)
-        done = convert_dataset(
-            source, self.params.source_format, self.params.target_format, output
-        )
+        done = convert_dataset(source, self.params.source_format, self.params.target_format, output)
         for note in done.notes:
             self.ctx.log_message(Code.DATASET_NOTE, note=note)
         self.set_progress(100, 100, self.progress.CONVERT)

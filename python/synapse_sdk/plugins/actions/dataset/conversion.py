@@ -53,7 +53,9 @@ def convert_dataset(
     try:
         done = converter.convert(path, folder)
     except ValueError as error:
-        raise PluginError(f"the dataset cannot be converted: {error}", {"path": str(path)}) from None
+        raise PluginError(
+            f"the dataset cannot be converted: {error}", {"path": str(path)}
+        ) from None
     record = {
         "source": state,
         "format": target,

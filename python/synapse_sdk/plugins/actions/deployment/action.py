@@ -30,7 +30,7 @@ P = TypeVar("P", bound=BaseModel)
 CHECKSUM_VARIABLE = "SYNAPSE_PLUGIN_RELEASE_CHECKSUM"
 
 
-def ray_module(name: str = "ray") -> Any:  # noqa: ANN401  (a module)
+def ray_module(name: str = "ray") -> Any:
     """Import a module of Ray.
 
     Raises:
@@ -84,7 +84,7 @@ class BaseDeploymentAction(BackendHelpers, BaseAction[P], Generic[P]):
         name = release_code(self.ctx)
         if name is None:
             raise RuntimeError(
-                f"the release is not known: set {CODE_VARIABLE}, or run in a folder with config.yaml"
+                f"the release is not known: set {CODE_VARIABLE}, or run where config.yaml is"
             )
         return name
 

@@ -59,7 +59,7 @@ class BaseServeDeployment(BaseAction[P], Generic[P]):
         self.backend_url = backend_url
 
     @classmethod
-    def dispatch(cls, params: dict[str, Any], ctx: Any) -> Any:  # noqa: ANN401
+    def dispatch(cls, params: dict[str, Any], ctx: Any) -> Any:
         """Ask the deployed application; comes with Ray.
 
         Raises:
@@ -74,7 +74,7 @@ class BaseServeDeployment(BaseAction[P], Generic[P]):
         raise ExecutionError(f"{type(self).__name__} answers requests; it has no execute")
 
     @abstractmethod
-    async def _get_model(self, model_info: dict[str, Any]) -> Any:  # noqa: ANN401
+    async def _get_model(self, model_info: dict[str, Any]) -> Any:
         """Return the loaded model that `model_info` (with the local `path`) describes."""
 
     @abstractmethod
@@ -85,7 +85,7 @@ class BaseServeDeployment(BaseAction[P], Generic[P]):
         """Answer several requests; by default one after the other."""
         return [await self.infer(item) for item in inputs]
 
-    async def get_model(self) -> Any:  # noqa: ANN401  (plugin's own)
+    async def get_model(self) -> Any:
         """Return the model that the current request names, loaded.
 
         Raises:
@@ -123,7 +123,7 @@ class BaseServeDeployment(BaseAction[P], Generic[P]):
         input_model: type[BaseModel],
         runner: Callable[[BaseModel], Awaitable[Any]],
         deadline_s: float | None = None,
-    ) -> Any:  # noqa: ANN401  (plugin's own)
+    ) -> Any:
         """Check a request's body, run it, and give up after `deadline_s` seconds.
 
         Raises:

@@ -136,7 +136,9 @@ class DefaultExportAction(BaseExportAction[ExportParams]):
         wanted = dict(filters)
         version = wanted.pop("ground_truth_dataset_versions", wanted.pop("dataset", None))
         if version is None:
-            raise ExecutionError('the filter names no dataset: {"ground_truth_dataset_versions": ID}')
+            raise ExecutionError(
+                'the filter names no dataset: {"ground_truth_dataset_versions": ID}'
+            )
         client = self.client
         client.get_dataset_version(version)
         items = list(client.iter_ground_truths(version, **wanted))

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class MetricsRecord:
+class Counts:
     """Counts of an export, as metrics."""
 
     stand_by: int = 0
@@ -30,15 +30,19 @@ class MetricsRecord:
     failed: int = 0
 
 
+MetricsRecord = Counts
+
+
 class ExportRun:
     """What an exporter says of its progress; `self.run` of an exporter."""
 
-    MetricsRecord = MetricsRecord
+    #: Under its own name too, for `self.run.MetricsRecord(...)`.
+    MetricsRecord: ClassVar[type[Counts]] = Counts
 
     def __init__(self, ctx: RuntimeContext) -> None:
         self.ctx = ctx
 
-    def log_message(self, message: Any, level: Any = "info", **fmt: Any) -> None:  # noqa: ANN401
+    def log_message(self, message: Any, level: Any = "info", **fmt: Any) -> None:
         """Tell the person who started the run."""
         self.ctx.log_message(message, level, **fmt)
 
@@ -46,7 +50,7 @@ class ExportRun:
         """Tell the plugin's author."""
         self.ctx.log_dev_event(message, data)
 
-    def log_export_event(self, code: Any, item: Any = None, **fmt: Any) -> None:  # noqa: ANN401
+    def log_export_event(self, code: Any, item: Any = None, **fmt: Any) -> None:
         """Tell of one item: `code` is a message or its code."""
         self.ctx.log_message(code, id=item, **fmt)
 
@@ -54,9 +58,9 @@ class ExportRun:
         """Say how far the export is."""
         self.ctx.set_progress(current, total, category)
 
-    def log_metrics(self, record: MetricsRecord | Mapping[str, Any], category: str) -> None:
+    def log_metrics(self, record: Counts | Mapping[str, Any], category: str) -> None:
         """Record counts."""
-        values = asdict(record) if isinstance(record, MetricsRecord) else dict(record)
+        values = asdict(record) if isinstance(record, Counts) else dict(record)
         self.ctx.set_metrics(values, category)
 
 
@@ -97,11 +101,11 @@ class BaseExporter:
         """Change an item before it is converted."""
         return data
 
-    def convert_data(self, data: dict[str, Any]) -> Any:  # noqa: ANN401  (JSON-ready)
+    def convert_data(self, data: dict[str, Any]) -> Any:
         """Return what is saved of an item; by default the item."""
         return data
 
-    def after_convert(self, data: Any) -> Any:  # noqa: ANN401  (JSON-ready)
+    def after_convert(self, data: Any) -> Any:
         """Change what was converted, before it is saved."""
         return data
 
@@ -114,7 +118,7 @@ class BaseExporter:
             folder.mkdir(parents=True, exist_ok=True)
         return folders
 
-    def get_original_file_name(self, files: Any) -> str:  # noqa: ANN401  (an item, or its files)
+    def get_original_file_name(self, files: Any) -> str:
         """Return the name of an item's original file."""
         for key in ("file_name_original", "file_name", "name"):
             if isinstance(files, Mapping) and files.get(key):
@@ -138,7 +142,7 @@ class BaseExporter:
             str(url), target, checksum if isinstance(checksum, str) else None
         )
 
-    def save_as_json(self, result: dict[str, Any], data: Any, folder: Path) -> Path:  # noqa: ANN401
+    def save_as_json(self, result: dict[str, Any], data: Any, folder: Path) -> Path:
         """Write what was converted of an item as JSON into `folder`."""
         name = self.get_original_file_name(result)
         target = _inside(folder, f"{name}.json")
@@ -149,7 +153,7 @@ class BaseExporter:
         return target
 
     def process_file_saving(
-        self, result: dict[str, Any], data: Any, folders: dict[str, Path]  # noqa: ANN401
+        self, result: dict[str, Any], data: Any, folders: dict[str, Path]
     ) -> None:
         """Save one item: what was converted, and its original file where that is wanted."""
         self.save_as_json(result, data, folders["label"])
@@ -161,7 +165,7 @@ class BaseExporter:
 
     # The drive.
 
-    def convert(self, item: dict[str, Any]) -> Any:  # noqa: ANN401  (JSON-ready)
+    def convert(self, item: dict[str, Any]) -> Any:
         """Return one item converted, through the three hooks."""
         return self.after_convert(self.convert_data(self.before_convert(dict(item))))
 

@@ -77,7 +77,7 @@ class BaseInferenceAction(BackendHelpers, BaseAction[P], Generic[P]):
         model["path"] = str(self._model_path(model))
         return model
 
-    def infer(self, model: Any, inputs: list[Any]) -> list[Any]:  # noqa: ANN401  (plugin's own)
+    def infer(self, model: Any, inputs: list[Any]) -> list[Any]:
         """Infer a batch. To be overridden by plugins that call it.
 
         Args:

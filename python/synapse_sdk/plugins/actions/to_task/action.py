@@ -82,7 +82,7 @@ class ToTaskAction(BackendHelpers, BaseAction[ToTaskParams]):
         raise NotImplementedError(f"{type(self).__name__} has no convert_data_from_file")
 
     def convert_data_from_inference(
-        self, inference_data: Any, task_data: dict[str, Any] | None = None  # noqa: ANN401
+        self, inference_data: Any, task_data: dict[str, Any] | None = None
     ) -> dict[str, Any]:
         """Return a task's annotations, made of what was inferred. To be overridden."""
         raise NotImplementedError(f"{type(self).__name__} has no convert_data_from_inference")
@@ -205,9 +205,7 @@ class FinalizeStep(BaseStep[ToTaskContext]):
         return StepResult()
 
 
-def task_files(
-    task: dict[str, Any], specification: str
-) -> tuple[dict[str, Any], dict[str, Any]]:
+def task_files(task: dict[str, Any], specification: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return a task's primary file and its file of that specification: `url` and `name` each.
 
     Raises:

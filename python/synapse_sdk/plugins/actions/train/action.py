@@ -14,7 +14,6 @@ from synapse_sdk.plugins.action import BaseAction
 from synapse_sdk.plugins.actions.backend import BackendHelpers, download_cache, param
 from synapse_sdk.plugins.actions.release import release_fields
 from synapse_sdk.plugins.actions.steps_flow import run_steps
-from synapse_sdk.plugins.actions.train.autolog import attach
 from synapse_sdk.plugins.actions.train.context import TrainContext
 from synapse_sdk.plugins.actions.train.log_messages import TrainLogMessageCode
 from synapse_sdk.plugins.actions.train.progress import TrainProgressCategories
@@ -123,9 +122,7 @@ class BaseTrainAction(BackendHelpers, BaseAction[P], Generic[P]):
         dataset_id = param(self.params, "dataset")
         if dataset_id is None:
             raise ValueError("params.dataset is not set: there is no dataset to get")
-        local = download_cache(self.ctx).dataset(
-            dataset_id, splits=param(self.params, "splits")
-        )
+        local = download_cache(self.ctx).dataset(dataset_id, splits=param(self.params, "splits"))
         self.ctx.log_dev_event(
             f"dataset {dataset_id}: {local.count} files, {local.downloaded} downloaded",
             {"dataset": dataset_id, "count": local.count, "downloaded": local.downloaded},
@@ -194,18 +191,6 @@ class BaseTrainAction(BackendHelpers, BaseAction[P], Generic[P]):
             raise RuntimeError("the backend took the model but named no id for it")
         model["path"] = str(path)
         return model
-
-    def autolog(self, framework: str) -> None:
-        """Report a framework's own metrics and progress as this run's.
-
-        Args:
-            framework: "ultralytics".
-
-        Raises:
-            ValueError: Another name.
-            ImportError: The framework is not installed.
-        """
-        attach(self, framework)
 
     def report_metrics(
         self,

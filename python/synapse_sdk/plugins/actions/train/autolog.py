@@ -10,12 +10,12 @@ from synapse_sdk.plugins.actions.train.progress import TrainProgressCategories
 from synapse_sdk.plugins.enums import MetricsCategory
 
 if TYPE_CHECKING:
-    from synapse_sdk.plugins.actions.train.action import BaseTrainAction
+    from synapse_sdk.plugins.action import BaseAction
 
 FRAMEWORKS = ("ultralytics",)
 
 
-def attach(action: BaseTrainAction[Any], framework: str) -> None:
+def attach(action: BaseAction[Any], framework: str) -> None:
     """Make every training that `framework` starts from now on report to `action`.
 
     Raises:
@@ -37,7 +37,7 @@ def attach(action: BaseTrainAction[Any], framework: str) -> None:
     start = model_class.__init__
     start = getattr(start, "__synapse_original__", start)
 
-    def begin(self: Any, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
+    def begin(self: Any, *args: Any, **kwargs: Any) -> None:
         start(self, *args, **kwargs)
         for name, callback in callbacks.items():
             self.add_callback(name, callback)
@@ -47,7 +47,7 @@ def attach(action: BaseTrainAction[Any], framework: str) -> None:
     model_class.__init__ = begin
 
 
-def _epoch(action: BaseTrainAction[Any], trainer: Any) -> None:  # noqa: ANN401
+def _epoch(action: BaseAction[Any], trainer: Any) -> None:
     epoch, epochs = int(trainer.epoch) + 1, int(trainer.epochs)
     action.set_progress(min(epoch, epochs), epochs, TrainProgressCategories.TRAIN)
     losses = trainer.label_loss_items(trainer.tloss, prefix="train")
@@ -55,20 +55,25 @@ def _epoch(action: BaseTrainAction[Any], trainer: Any) -> None:  # noqa: ANN401
     _report(action, getattr(trainer, "lr", None) or {}, epoch, MetricsCategory.TRAIN)
 
 
-def _validated(action: BaseTrainAction[Any], trainer: Any) -> None:  # noqa: ANN401
+def _validated(action: BaseAction[Any], trainer: Any) -> None:
     _report(action, trainer.metrics or {}, int(trainer.epoch) + 1, MetricsCategory.VALIDATION)
 
 
 def _report(
-    action: BaseTrainAction[Any], values: Any, epoch: int, category: MetricsCategory  # noqa: ANN401
+    action: BaseAction[Any], values: Any, epoch: int, category: MetricsCategory
 ) -> None:
     found = {}
     for name, value in dict(values).items():
         number = value.item() if hasattr(value, "item") else value
         if isinstance(number, numbers.Real):
             found[_name(str(name))] = float(number)
-    if found:
-        action.report_metrics(found, epoch=epoch, category=category)
+    if not found:
+        return
+    report = getattr(action, "report_metrics", None)
+    if report is not None:
+        report(found, epoch=epoch, category=category)
+    else:
+        action.log_metric(category, "epoch", epoch, **found)
 
 
 def _name(name: str) -> str:

@@ -26,7 +26,7 @@ class BaseTrainParams(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _lift_hyperparameters(cls, values: Any) -> Any:  # noqa: ANN401  (before validation)
+    def _lift_hyperparameters(cls, values: Any) -> Any:
         """Copy the keys of the first hyperparameters to the top where they are absent."""
         if not isinstance(values, dict) or values.get("is_tune"):
             return values

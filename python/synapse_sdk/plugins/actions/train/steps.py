@@ -15,7 +15,9 @@ from synapse_sdk.plugins.steps import BaseStep, StepResult
 if TYPE_CHECKING:
     from synapse_sdk.plugins.actions.train.action import BaseTrainAction
 
-NO_DATA = "No data path available. Ensure ExportDatasetStep and ConvertDatasetStep ran successfully."
+NO_DATA = (
+    "No data path available. Ensure ExportDatasetStep and ConvertDatasetStep ran successfully."
+)
 
 
 class ExportDatasetStep(BaseStep[TrainContext]):
@@ -83,9 +85,7 @@ class ConvertDatasetStep(BaseStep[TrainContext]):
             "format": done.format,
             "config_path": str(done.config_path) if done.config_path else None,
         }
-        context.log_message(
-            Code.TRAIN_DATASET_CONVERTED, format=done.format, count=done.count
-        )
+        context.log_message(Code.TRAIN_DATASET_CONVERTED, format=done.format, count=done.count)
         return StepResult(data={"path": str(done.path), "format": done.format})
 
 
@@ -167,7 +167,7 @@ def find_data_path(context: TrainContext) -> Path | None:
     return path
 
 
-def as_dict(returned: Any) -> dict[str, Any]:  # noqa: ANN401  (whatever execute returns)
+def as_dict(returned: Any) -> dict[str, Any]:
     """Return what an execute returned as a dict; a bare value is its `result`."""
     if returned is None:
         return {}

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 NEEDS_RAY = (
     "a search over values needs Ray Tune, which local runs do not have: name each trial's values "
-    "in hyperparameters, as in [{\"lr\": 0.1}, {\"lr\": 0.01}]"
+    'in hyperparameters, as in [{"lr": 0.1}, {"lr": 0.01}]'
 )
 
 
@@ -114,7 +114,7 @@ def run_tune(action: BaseTrainAction[Any]) -> dict[str, Any]:
     return result
 
 
-def trials_of(params: Any) -> list[dict[str, Any]]:  # noqa: ANN401  (the action's params)
+def trials_of(params: Any) -> list[dict[str, Any]]:
     """Return the hyperparameters of each trial.
 
     Raises:
@@ -129,11 +129,11 @@ def trials_of(params: Any) -> list[dict[str, Any]]:  # noqa: ANN401  (the action
     return [dict(trial) for trial in trials]
 
 
-def _is_space(value: Any) -> bool:  # noqa: ANN401
+def _is_space(value: Any) -> bool:
     return isinstance(value, dict) and bool({"type", "min", "max", "options"} & set(value))
 
 
-def _with(params: Any, values: dict[str, Any]) -> Any:  # noqa: ANN401  (the action's params)
+def _with(params: Any, values: dict[str, Any]) -> Any:
     """Return `params` with a trial's values, checked as params are."""
     if isinstance(params, dict):
         return {**params, "is_tune": False, **values}
@@ -151,7 +151,7 @@ def _numbers(values: dict[str, Any]) -> dict[str, float]:
     return found
 
 
-def best_of(rows: list[dict[str, Any]], params: Any) -> str | None:  # noqa: ANN401
+def best_of(rows: list[dict[str, Any]], params: Any) -> str | None:
     """Return the id of the best trial by `params.metric` (and `params.mode`, max or min).
 
     None when the params name no metric and there are several trials.
@@ -164,4 +164,3 @@ def best_of(rows: list[dict[str, Any]], params: Any) -> str | None:  # noqa: ANN
         return None
     pick = min if str(param(params, "mode", "max")) == "min" else max
     return str(pick(ranked, key=lambda row: row[str(metric)])["trial_id"])
-
