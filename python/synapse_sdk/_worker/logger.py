@@ -59,7 +59,12 @@ class WorkerLogger(BaseLogger):
             self._send("visualization", **values)
         else:
             self._send(
-                "log", level=str(plain(level)), event=event, data=values, step=step, file=plain(file)
+                "log",
+                level=str(plain(level)),
+                event=event,
+                data=values,
+                step=step,
+                file=plain(file),
             )
 
     def _emit_metrics(self, step: str | None, values: Mapping[str, Any]) -> None:
@@ -97,7 +102,7 @@ class WorkerLogger(BaseLogger):
                 held, pace.held = pace.held, None
                 self._channel.send("progress", time=time.time(), **held)
 
-    def _send(self, kind: str, **fields: Any) -> None:
+    def _send(self, kind: str, /, **fields: Any) -> None:
         # What was reached before this was said is shown before it, if its pace allows.
         self._release(time.monotonic())
         try:

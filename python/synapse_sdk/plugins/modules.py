@@ -72,9 +72,11 @@ class PluginModules:
     def _enter(self) -> _Frame:
         with _turn:
             _turn.wait_for(
-                lambda: not _frames
-                or _frames[-1].thread == threading.get_ident()
-                or _frames[-1].root == self.root
+                lambda: (
+                    not _frames
+                    or _frames[-1].thread == threading.get_ident()
+                    or _frames[-1].root == self.root
+                )
             )
             if _frames and _frames[-1].root == self.root:
                 _frames[-1].users += 1

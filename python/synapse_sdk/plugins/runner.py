@@ -157,8 +157,7 @@ def _alternatives(pattern: str) -> list[str]:
 
 def _fetched(name: str, env: Any) -> Path:
     """Return the directory of a release's files, fetched from the backend unless they are here."""
-    from synapse_sdk.clients import get_client
-    from synapse_sdk.clients import places
+    from synapse_sdk.clients import get_client, places
     from synapse_sdk.exceptions import ClientError, NotFoundError
 
     missing = PluginRunError(
