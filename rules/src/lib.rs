@@ -1,6 +1,7 @@
 //! The stages of a publish, as rules over the engine, and what they know of plugins: the
 //! configuration, the file set, the archive, and the trait of the outside.
 
+pub mod action;
 pub mod archive;
 pub mod bump;
 pub mod checksum;
