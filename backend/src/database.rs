@@ -26,7 +26,8 @@ const LOG_PAGES: u32 = 128;
 ///
 /// Variant `''` is no variant, since NULLs never collide in a unique index. Texts that may be
 /// long live in a table of their own, so that a list of releases reads few pages.
-const MIGRATIONS: &[&str] = &["
+const MIGRATIONS: &[&str] = &[
+    "
     CREATE TABLE release (
         id      INTEGER PRIMARY KEY AUTOINCREMENT,
         code    TEXT    NOT NULL,
@@ -49,7 +50,9 @@ const MIGRATIONS: &[&str] = &["
         readme       TEXT,
         requirements TEXT
     ) STRICT;
-"];
+",
+    include_str!("local_data.sql"),
+];
 
 /// Opens the database in `dir`, making and migrating what is missing.
 pub(crate) fn open(dir: &Path, hooks: &Hooks) -> Result<Connection, BackendError> {

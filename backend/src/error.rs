@@ -20,7 +20,7 @@ pub enum BackendError {
         cause: io::Error,
     },
     /// The database could not be used.
-    #[error("cannot {doing} the release database: {reason}")]
+    #[error("cannot {doing} the backend's database: {reason}")]
     Database {
         /// What was being done, as a verb.
         doing: &'static str,
@@ -29,7 +29,7 @@ pub enum BackendError {
     },
     /// The database was written by a later release of this program.
     #[error(
-        "the release database {} has schema {found}, written by a newer synapse; \
+        "the backend's database {} has schema {found}, written by a newer synapse; \
          this one knows schemas up to {known}", path.display()
     )]
     Newer {
@@ -41,7 +41,7 @@ pub enum BackendError {
         known: i64,
     },
     /// There is a database of something else where ours should be.
-    #[error("{} is not a release database of synapse", path.display())]
+    #[error("{} is not a database of synapse", path.display())]
     Foreign {
         /// The database.
         path: PathBuf,
@@ -49,6 +49,35 @@ pub enum BackendError {
     /// No release has this id.
     #[error("there is no release {0}")]
     NoRelease(String),
+    /// No dataset has this id.
+    #[error("there is no dataset {0}")]
+    NoDataset(i64),
+    /// No item of a dataset has this id.
+    #[error("there is no dataset item {0}")]
+    NoItem(i64),
+    /// No model has this id.
+    #[error("there is no model {0}")]
+    NoModel(i64),
+    /// No run has this id.
+    #[error("there is no run {0}")]
+    NoRun(i64),
+    /// No upload has this id.
+    #[error("there is no upload {0}")]
+    NoUpload(String),
+    /// What was sent cannot be taken.
+    #[error("{0}")]
+    Refused(String),
+    /// A file of a dataset is not what it was when the dataset was added.
+    #[error("{0} changed since it was added; add it again with --replace")]
+    Changed(String),
+    /// The server could not listen.
+    #[error("cannot listen on {address}: {}", plain(cause))]
+    Listen {
+        /// Where.
+        address: std::net::SocketAddr,
+        /// What the system said.
+        cause: io::Error,
+    },
 }
 
 impl BackendError {
@@ -56,6 +85,9 @@ impl BackendError {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Newer { .. } => Some("upgrade synapse, or give it another data folder"),
+            Self::Listen { cause, .. } if cause.kind() == io::ErrorKind::AddrInUse => {
+                Some("another program uses that port; without --port a free one is chosen")
+            }
             Self::Foreign { .. } => Some("move that file away, or give synapse another folder"),
             Self::Io { cause, .. } => match cause.kind() {
                 io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
@@ -65,6 +97,18 @@ impl BackendError {
             },
             _ => None,
         }
+    }
+
+    /// Whether it is the asker's mistake: something that is not there, or cannot be taken.
+    pub fn is_refusal(&self) -> bool {
+        !matches!(
+            self,
+            Self::Io { .. }
+                | Self::Database { .. }
+                | Self::Newer { .. }
+                | Self::Foreign { .. }
+                | Self::Listen { .. }
+        )
     }
 
     pub(crate) fn io(doing: &'static str, path: &Path, cause: io::Error) -> Self {
@@ -113,6 +157,7 @@ pub(crate) fn plain(error: &io::Error) -> String {
         Kind::ReadOnlyFilesystem => "the disk is mounted read-only",
         Kind::NotFound => "it does not exist",
         Kind::NotADirectory => "part of its path is not a folder",
+        Kind::AddrInUse => "the port is in use",
         Kind::FileTooLarge => "the file is too large for the disk",
         _ => return error.to_string(),
     };

@@ -1,7 +1,8 @@
-//! The embedded backend: releases of plugins kept on this machine.
+//! The embedded backend: releases of plugins kept on this machine, and what runs here read and
+//! make: datasets, models, uploads, records of runs.
 //!
-//! Owns [`Embedded`], a folder with a database (`backend.db`) and the archives of its
-//! releases (`files/`), and what opens it. Any number of threads and processes may share one
+//! Owns [`Embedded`], a folder with a database (`backend.db`), the archives of its releases and
+//! the files of its models (`files/`) and what runs printed (`runs/`), and what opens it. Any number of threads and processes may share one
 //! folder. The rule that all else follows from: a file counts only once a row names it, every
 //! file name is used once ever, and no row is committed before its file is durable. So a crash at
 //! any step leaves at most a file that no row names, which [`Embedded::collect`] removes.
@@ -10,7 +11,9 @@ mod database;
 mod error;
 mod files;
 mod maintain;
+mod page;
 mod release;
+mod run;
 mod validate;
 
 #[cfg(test)]
@@ -18,7 +21,7 @@ mod tests;
 
 use std::fmt;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -26,7 +29,9 @@ use rusqlite::Connection;
 
 pub use error::BackendError;
 pub use maintain::{Collected, Fault, Problem};
+pub use page::Page;
 pub use release::Details;
+pub use run::{NewRun, Run, RunEvent, RunFilter, RunStatus, RunUpdate};
 
 use files::Files;
 
@@ -106,6 +111,7 @@ impl Hooks {
 
 /// A backend in a folder of this machine.
 pub struct Embedded {
+    dir: PathBuf,
     database: Mutex<Connection>,
     files: Files,
     options: Options,
@@ -122,11 +128,17 @@ impl Embedded {
         let database = database::open(&dir, &hooks)?;
         let files = Files::new(&dir, hooks.clone());
         Ok(Self {
+            dir,
             database: Mutex::new(database),
             files,
             options,
             hooks,
         })
+    }
+
+    /// The folder that it is in.
+    pub fn dir(&self) -> &Path {
+        &self.dir
     }
 
     /// A thread that panicked while it held the connection left at most a transaction that was

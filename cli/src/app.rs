@@ -17,7 +17,7 @@ use synapse_engine::{
 };
 use synapse_rules::{counters::Counters, target::Target};
 
-use crate::{args::Output, credentials, home::Home};
+use crate::{args::Output, credentials, home::Home, signals::Signals};
 
 /// Network calls at once.
 const IO_JOBS: usize = 8;
@@ -32,6 +32,8 @@ pub struct App {
     pub output: Output,
     /// Asks all work to stop.
     pub cancel: Cancel,
+    /// Who hears of Ctrl-C.
+    pub signals: Signals,
     /// Counts of work.
     pub counters: Arc<Counters>,
     /// Environment variables.
@@ -73,6 +75,7 @@ impl App {
             cwd,
             output,
             cancel,
+            signals: Signals::default(),
             counters,
             variable,
             hook,

@@ -8,17 +8,12 @@ pub mod credentials;
 pub mod home;
 pub mod render;
 pub mod select;
+pub mod signals;
 
-use std::{
-    process::ExitCode,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-};
+use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
-use synapse_engine::{Cancel, Failure, store::Hook};
+use synapse_engine::{Failure, store::Hook};
 
 use self::{
     app::App,
@@ -29,6 +24,10 @@ use self::{
 /// Runs the command line of this process. `hook` is for fault tests: it is called before every
 /// step that changes the store, the ledger or the embedded backend.
 pub fn main(hook: Option<Hook>) -> ExitCode {
+    // Before anything else: it is a Python interpreter then, and none of our business is its.
+    if let Some(code) = commands::worker::become_python() {
+        return code;
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
@@ -38,7 +37,7 @@ pub fn main(hook: Option<Hook>) -> ExitCode {
     };
     let output = cli.output.clone();
     let outcome = App::new(output.clone(), |name| std::env::var_os(name), hook).and_then(|app| {
-        listen(&app.cancel);
+        app.signals.listen(&app.cancel);
         run(&app, &cli.command)
     });
     ExitCode::from(
@@ -83,7 +82,7 @@ fn run(app: &App, command: &Command) -> Result<u8, Failure> {
         Command::Dataset(args) => commands::dataset::run(app, args),
         Command::Model(args) => commands::model::run(app, args),
         Command::Backend(args) => commands::backend::run(app, args),
-        Command::Worker(args) => commands::worker::run(args),
+        Command::Worker(_) => Err(commands::worker::misused()),
         Command::Config { path } => commands::config::run(app, path),
     }
 }
@@ -115,30 +114,6 @@ fn report(output: &args::Output, command: &'static str, failure: &Failure) -> u8
         error::print(&mut Printer::stderr(output), failure);
     }
     error::exit_code(failure.kind)
-}
-
-/// The first Ctrl-C asks all work to stop, the second ends the process at once: every step is
-/// safe to cut.
-fn listen(cancel: &Cancel) {
-    static SEEN: AtomicUsize = AtomicUsize::new(0);
-    // Unhandled, writing past a limit on file sizes would end the process without a word.
-    let _ = signal_hook::flag::register(signal_hook::consts::signal::SIGXFSZ, Arc::default());
-    let Ok(mut signals) = signal_hook::iterator::Signals::new([
-        signal_hook::consts::SIGINT,
-        signal_hook::consts::SIGTERM,
-        signal_hook::consts::SIGHUP,
-    ]) else {
-        return;
-    };
-    let cancel = cancel.clone();
-    std::thread::spawn(move || {
-        for _ in signals.forever() {
-            if SEEN.fetch_add(1, Ordering::Relaxed) > 0 {
-                signal_hook::low_level::exit(130);
-            }
-            cancel.cancel();
-        }
-    });
 }
 
 /// The command line as a tree, for documents and tests made from it.

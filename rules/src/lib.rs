@@ -1,6 +1,7 @@
 //! The stages of a publish, as rules over the engine, and what they know of plugins: the
 //! configuration, the file set, the archive, and the trait of the outside.
 
+pub mod action;
 pub mod archive;
 pub mod bump;
 pub mod checksum;
@@ -8,10 +9,13 @@ pub mod client;
 pub mod config;
 pub mod counters;
 pub mod digests;
+pub mod environment;
 pub mod fileset;
 pub mod inspect;
 pub mod plugin;
 pub mod publish;
+pub mod python;
+pub mod resolve;
 pub mod secrets;
 pub mod sync;
 pub mod target;

@@ -153,7 +153,7 @@ fn a_delete_that_fails_deletes_nothing() {
     let world = World::new();
     let made = create(&world.open(), &world.sample("yolo", "0.1.0", "a")).unwrap();
     let backend = world.hooked(|_| refuse(io::ErrorKind::StorageFull));
-    let text = "cannot write the release database: the disk is full";
+    let text = "cannot write the backend's database: the disk is full";
     assert_eq!(backend.delete(&made.id).unwrap_err().to_string(), text);
     assert_eq!(backend.all().unwrap(), [made]);
     assert_eq!(backend.check().unwrap(), []);
@@ -200,7 +200,7 @@ fn a_damaged_database_is_an_error_with_plain_words() {
     let error = Embedded::open(&world.data(), options()).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "cannot open the release database: it is damaged"
+        "cannot open the backend's database: it is damaged"
     );
 }
 

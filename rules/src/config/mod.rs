@@ -21,4 +21,5 @@ pub use edit::{EditError, set_pyproject_version, set_version};
 pub use entrypoint::{Entrypoint, check_entrypoints};
 pub use fields::slug;
 pub use model::{Action, Config, Parsed, Requires, Task, parse};
+pub(crate) use suggest::nearest;
 pub use vocabulary::{Category, DataType, Method, PackageManager, SmartTool, Word};

@@ -82,8 +82,15 @@ impl Group {
 
 impl Drop for Group {
     fn drop(&mut self) {
-        // Fails while a member is left; all were ended before.
-        let _ = fs::remove_dir(&self.folder);
+        // All members were ended before; the kernel takes its time to count them out.
+        for _ in 0..100 {
+            match fs::remove_dir(&self.folder) {
+                Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
+                    std::thread::sleep(std::time::Duration::from_millis(2));
+                }
+                _ => return,
+            }
+        }
     }
 }
 

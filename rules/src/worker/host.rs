@@ -404,3 +404,7 @@ impl Watch {
         ]
     }
 }
+
+#[cfg(test)]
+#[path = "host_tests.rs"]
+mod tests;

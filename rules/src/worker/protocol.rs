@@ -282,8 +282,8 @@ pub struct BackendAccess {
     pub tenant: Option<String>,
     /// Token of a user.
     pub user_token: Option<String>,
-    /// Agent.
-    pub agent: Option<Value>,
+    /// Token of an agent.
+    pub agent: Option<String>,
 }
 
 /// What to inspect.

@@ -1,0 +1,96 @@
+//! Owns signals: the first Ctrl-C asks all work to stop, the second ends the process at once,
+//! which every step survives. While an action runs, both are the run's.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    thread,
+};
+
+use signal_hook::{
+    consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ},
+    iterator::{
+        SignalsInfo,
+        exfiltrator::{WithOrigin, origin::Origin},
+    },
+};
+use synapse_engine::Cancel;
+use synapse_rules::worker::host::{Interrupt, Interrupter};
+
+/// The exit code of whoever is interrupted.
+const INTERRUPTED: i32 = 130;
+/// Signals after which a run is given up that does not even end when it is killed.
+const PATIENCE: u32 = 3;
+
+/// Who hears of signals.
+#[derive(Clone, Default)]
+pub struct Signals(Arc<Mutex<Heard>>);
+
+#[derive(Default)]
+struct Heard {
+    count: u32,
+    run: Option<Interrupter>,
+}
+
+/// While it lives, signals go to a run.
+pub struct Diverted(Signals);
+
+impl Signals {
+    /// Listens, on a thread of its own.
+    pub fn listen(&self, cancel: &Cancel) {
+        // Unhandled, writing past a limit on file sizes would end the process without a word.
+        let _ = signal_hook::flag::register(SIGXFSZ, Arc::default());
+        let Ok(mut signals) = SignalsInfo::<WithOrigin>::new([SIGINT, SIGTERM, SIGHUP]) else {
+            return;
+        };
+        let (heard, cancel) = (self.clone(), cancel.clone());
+        thread::spawn(move || {
+            for origin in &mut signals.forever() {
+                heard.take(&origin, &cancel);
+            }
+        });
+    }
+
+    /// Gives signals to a run from now on.
+    pub fn divert(&self, run: Interrupter) -> Diverted {
+        self.with(|heard| heard.run = Some(run));
+        Diverted(self.clone())
+    }
+
+    fn take(&self, origin: &Origin, cancel: &Cancel) {
+        let (count, run) = self.with(|heard| {
+            heard.count += 1;
+            (heard.count, heard.run.clone())
+        });
+        match run {
+            Some(_) if count > PATIENCE => signal_hook::low_level::exit(INTERRUPTED),
+            Some(run) => run.interrupt(kind(origin)),
+            None if count > 1 => signal_hook::low_level::exit(INTERRUPTED),
+            None => cancel.cancel(),
+        }
+    }
+
+    fn with<T>(&self, act: impl FnOnce(&mut Heard) -> T) -> T {
+        act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Drop for Diverted {
+    fn drop(&mut self) {
+        self.0.with(|heard| heard.run = None);
+    }
+}
+
+/// A terminal's Ctrl-C comes from the system and goes to all that run in the foreground; what
+/// `kill` sends comes from a process and goes to us.
+fn kind(origin: &Origin) -> Interrupt {
+    let sender = origin
+        .process
+        .as_ref()
+        .map(|sender| sender.pid)
+        .filter(|pid| *pid != 0);
+    match origin.signal {
+        SIGINT if sender.is_none() => Interrupt::Everyone,
+        SIGINT => Interrupt::Us,
+        _ => Interrupt::End,
+    }
+}

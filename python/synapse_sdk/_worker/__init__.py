@@ -1,0 +1,51 @@
+"""Owns the worker: a Python process of its own, in which the command runs a plugin's code."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+SDK_VARIABLE = "SYNAPSE_WORKER_SDK"
+FDS_VARIABLE = "SYNAPSE_WORKER_FDS"
+
+
+def main() -> None:
+    """Serve the command that started this process; the bootstrap calls it. Ends by SystemExit."""
+    sdk = os.environ.pop(SDK_VARIABLE)
+    read, write, lock = (int(fd) for fd in os.environ.pop(FDS_VARIABLE).split(","))
+    _tidy()
+    from synapse_sdk._worker.channel import PROTOCOL, Channel
+
+    channel = Channel.on(read, write, lock)
+    version = ".".join(str(part) for part in sys.version_info[:3])
+    channel.send(
+        "hello", protocol=PROTOCOL, python=version, executable=sys.executable, pid=os.getpid()
+    )
+    from synapse_sdk._worker.report import failure
+
+    try:
+        request = channel.receive()
+        if request is None:
+            raise SystemExit(0)
+        if request.get("protocol") != PROTOCOL:
+            raise ValueError(f"protocol {request.get('protocol')!r}, not {PROTOCOL}")
+        command = request["command"]
+        if command not in ("run", "check", "inspect-server"):
+            raise ValueError(f"no such command: {command!r}")
+    except (ValueError, KeyError, EOFError) as error:
+        channel.send("error", **failure("protocol", error))
+        raise SystemExit(1) from None
+    if command == "inspect-server":
+        from synapse_sdk._worker.inspect import serve
+
+        raise SystemExit(serve(channel, (read, write, lock), request))
+    from synapse_sdk._worker.run import run
+
+    raise SystemExit(run(channel, request, sdk, check=command == "check"))
+
+
+def _tidy() -> None:
+    """Take the bootstrap's names out of `__main__`: multiprocessing and pickle look there."""
+    names = vars(sys.modules["__main__"])
+    for name in ("os", "sys", "main"):
+        names.pop(name, None)

@@ -1,0 +1,3 @@
+"""Owns nothing itself: one module per language, each with its table MESSAGES."""
+
+from __future__ import annotations

@@ -1,0 +1,48 @@
+"""Owns the Korean texts."""
+
+from __future__ import annotations
+
+MESSAGES: dict[str, str] = {
+    "PLUGIN_RUN_COMPLETE": "플러그인 실행이 완료되었습니다.",
+    "TRAIN_DATASET_DOWNLOADING": "데이터셋 {dataset}을(를) 다운로드하고 있습니다.",
+    "TRAIN_DATASET_READY": "데이터셋 {dataset}이(가) 준비되었습니다.",
+    "TRAIN_CHECKPOINT_LOADED": "체크포인트 {checkpoint}에서 시작합니다.",
+    "TRAIN_STARTING": "학습을 시작합니다.",
+    "TRAIN_COMPLETED": "학습이 완료되었습니다.",
+    "TRAIN_MODEL_UPLOADING": "모델을 업로드하고 있습니다.",
+    "TRAIN_MODEL_UPLOADED": "모델이 업로드되었습니다: {model}",
+    "TRAIN_MODEL_NONE": "학습 결과에 업로드할 모델이 없습니다.",
+    "TRAIN_TRIALS_STARTING": "하이퍼파라미터 탐색을 시작합니다: 시도 {count}회",
+    "TRAIN_TRIALS_COMPLETED": "하이퍼파라미터 탐색이 완료되었습니다. 최적 시도: {trial}",
+    "INFERENCE_MODEL_LOADING": "모델 {model}을(를) 불러오고 있습니다.",
+    "INFERENCE_MODEL_LOADED": "모델 {model}을(를) 불러왔습니다.",
+    "INFERENCE_COMPLETED": "추론이 완료되었습니다: {count}건",
+    "EXPORT_STARTING": "내보내기를 시작합니다.",
+    "EXPORT_NO_RESULTS": "내보낼 항목이 없습니다.",
+    "EXPORT_CONVERTING": "항목 {count}개를 변환하고 있습니다.",
+    "EXPORT_SAVING_FILES": "파일 {count}개를 저장하고 있습니다.",
+    "EXPORT_ITEM_FAILED": "항목 {item}을(를) 내보내지 못했습니다: {error}",
+    "EXPORT_COMPLETED": "내보내기가 완료되었습니다: {count}개",
+    "EXPORT_COMPLETED_WITH_FAILURES": "내보내기가 완료되었습니다: {count}개, 실패 {failed}개",
+    "UPLOAD_STARTING": "업로드를 시작합니다.",
+    "UPLOAD_FILES_ORGANIZED": "파일 묶음 {count}개를 찾았습니다.",
+    "UPLOAD_NO_FILES": "업로드할 파일이 없습니다.",
+    "UPLOAD_FILE_REFUSED": "파일 {file}을(를) 제외합니다: {reason}",
+    "UPLOAD_FILES_UPLOADING": "파일 {count}개를 업로드하고 있습니다.",
+    "UPLOAD_FILE_FAILED": "파일 {file}을(를) 업로드하지 못했습니다: {error}",
+    "UPLOAD_DATA_UNITS_CREATING": "데이터 유닛 {count}개를 생성하고 있습니다.",
+    "UPLOAD_COMPLETED": "업로드가 완료되었습니다: 파일 {count}개",
+    "UPLOAD_COMPLETED_WITH_FAILURES": "업로드가 완료되었습니다: 파일 {count}개, 실패 {failed}개",
+    "TO_TASK_STARTING": "작업 {count}개에 어노테이션을 적용합니다.",
+    "TO_TASK_NO_TASKS": "어노테이션을 적용할 작업이 없습니다.",
+    "TO_TASK_TASK_FAILED": "작업 {task}에 어노테이션을 적용하지 못했습니다: {error}",
+    "TO_TASK_COMPLETED": "어노테이션 적용이 완료되었습니다: 작업 {count}개",
+    "TO_TASK_COMPLETED_WITH_FAILURES": (
+        "어노테이션 적용이 완료되었습니다: 작업 {count}개, 실패 {failed}개"
+    ),
+    "DATASET_DOWNLOADING": "데이터셋 {dataset}의 파일 {count}개를 다운로드하고 있습니다.",
+    "DATASET_DOWNLOADED": "데이터셋 {dataset}을(를) 다운로드했습니다.",
+    "DATASET_CACHED": "데이터셋 {dataset}이(가) 이미 있습니다.",
+    "DATASET_CONVERTING": "데이터셋을 {source}에서 {target}(으)로 변환하고 있습니다.",
+    "DATASET_CONVERTED": "데이터셋이 변환되었습니다: {count}개",
+}

@@ -1,0 +1,84 @@
+"""Owns which facts of an action's code belong into its config, and in what form."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from synapse_sdk.plugins.enums import ACTION_DEFAULT_METHODS
+from synapse_sdk.plugins.results import plain
+
+if TYPE_CHECKING:
+    from synapse_sdk.plugins.discovery import PluginDiscovery
+
+# Changed keys by action.
+Changes: TypeAlias = dict[str, list[str]]
+
+# Fields that the platform fills in itself, so that no form asks for them.
+DROPPED = frozenset(
+    {
+        "data_path",
+        "dataset_path",
+        "dataset",
+        "splits",
+        "checkpoint",
+        "model_path",
+        "weights_path",
+        "output_path",
+        "work_dir",
+        "is_tune",
+        "hyperparameters",
+    }
+)
+_GROUP = {"$formkit": "text", "name": "group_name", "label": "묶음 이름"}
+
+
+def types(found: Any) -> dict[str, str]:
+    """Return the method and semantic types that an action's class states."""
+    facts = {}
+    method = getattr(found, "method", None)
+    if isinstance(method, str):
+        facts["method"] = str(plain(method))
+    for key in ("input_type", "output_type"):
+        kind = getattr(found, key, None)
+        if kind is not None:
+            facts[key] = str(kind.name)
+    return facts
+
+
+def facts(plugin: PluginDiscovery, name: str, *, forms: bool = True) -> dict[str, Any]:
+    """Return the keys of an action's config that follow from its code, with their values."""
+    found = types(plugin.get_action_class(name))
+    if "method" not in found and name in ACTION_DEFAULT_METHODS:
+        found["method"] = str(plain(ACTION_DEFAULT_METHODS[name]))
+    return {**found, **(_forms(plugin, name) if forms else {})}
+
+
+def _forms(plugin: PluginDiscovery, name: str) -> dict[str, Any]:
+    if name not in ("train", "tune", "upload"):
+        return {}
+    model = plugin.get_action_params_model(name)
+    items = [] if model is None else _items(model, plugin.get_action_ui_schema(name))
+    if name == "upload":
+        if not any(item["name"] == _GROUP["name"] for item in items):
+            items.append(dict(_GROUP))
+        return {"ui_schema": items}
+    if not items:
+        return {}
+    written = plugin._written(name).get("hyperparameters")
+    kept = written if isinstance(written, dict) else {}
+    required = [{**item, "required": True} for item in items]
+    return {"hyperparameters": {**kept, "train_ui_schemas": required}}
+
+
+def _items(model: Any, form: dict[str, Any]) -> list[dict[str, Any]]:
+    if _excluded(model.model_config.get("json_schema_extra")):
+        return []
+    hidden = {
+        name for name, field in model.model_fields.items() if _excluded(field.json_schema_extra)
+    }
+    items = plain(form["ui_schemas"], finite=True)
+    return [item for item in items if item["name"] not in DROPPED | hidden]
+
+
+def _excluded(extra: Any) -> bool:
+    return isinstance(extra, dict) and bool(extra.get("exclude_from_ui"))

@@ -1,0 +1,540 @@
+//! Owns [`Interpreter`]: which Pythons this machine has and what each of them is. One is asked
+//! once; after that the stat of its program answers for it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ffi::OsStr,
+    fs,
+    io::Write,
+    os::unix::{ffi::OsStrExt, fs::DirBuilderExt},
+    path::{Path, PathBuf},
+    str::FromStr,
+    time::Duration,
+};
+
+use pep440_rs::{Version, VersionSpecifiers};
+use pep508_rs::{MarkerEnvironment, MarkerEnvironmentBuilder};
+use serde::{Deserialize, Serialize};
+use synapse_engine::{Cancel, Digest, Failure, index::FileStat};
+
+use super::process::{Call, Private, Processes, Status, clean_environment};
+use crate::python::Variables;
+
+/// Minor versions of Python 3 that the SDK is made for.
+pub const MINORS: std::ops::RangeInclusive<u8> = 10..=13;
+/// What an interpreter is asked; raise [`PROBE`] when it changes.
+const SCRIPT: &str = include_str!("probe.py");
+const PROBE: u32 = 1;
+/// An interpreter that takes longer to say what it is does not work.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A Python.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Interpreter {
+    /// The program, of the environment when it is one.
+    pub executable: PathBuf,
+    /// Version.
+    pub version: (u8, u8, u8),
+    /// `cpython` and the like.
+    pub implementation: String,
+    /// `sys.prefix`.
+    pub prefix: PathBuf,
+    /// `sys.base_prefix`.
+    pub base_prefix: PathBuf,
+    /// The program that an environment was made from; itself when it is none.
+    pub base_executable: PathBuf,
+    /// The shared library, when there is one.
+    pub libpython: Option<PathBuf>,
+    /// System, machine and C library, such as `linux_x86_64_glibc_2_36`.
+    pub platform: String,
+    /// The values of PEP 508's markers.
+    pub markers: BTreeMap<String, String>,
+    /// It belongs to a virtual or conda environment.
+    pub is_virtual: bool,
+    /// Where packages lie.
+    pub site_packages: Vec<PathBuf>,
+    /// Version of its pip, when it has one.
+    pub pip: Option<String>,
+    /// It is built without the global lock, which needs other wheels.
+    pub free_threaded: bool,
+}
+
+impl Interpreter {
+    /// Such as `3.11`.
+    pub fn minor(&self) -> String {
+        format!("{}.{}", self.version.0, self.version.1)
+    }
+
+    /// Such as `3.11.7`.
+    pub fn full_version(&self) -> String {
+        let (major, minor, patch) = self.version;
+        format!("{major}.{minor}.{patch}")
+    }
+
+    /// What distinguishes results made with it; no paths, so that machines can share them.
+    pub fn identity(&self) -> String {
+        let free = if self.free_threaded {
+            " free-threaded"
+        } else {
+            ""
+        };
+        format!(
+            "{} {}{free} {}",
+            self.implementation,
+            self.full_version(),
+            self.platform
+        )
+    }
+
+    /// Whether its version is one of those.
+    pub fn suits(&self, wanted: &VersionSpecifiers) -> bool {
+        let (major, minor, patch) = self.version;
+        wanted.contains(&Version::new([major, minor, patch].map(u64::from)))
+    }
+
+    /// The values of markers, to evaluate requirements with.
+    pub fn marker_environment(&self) -> Result<MarkerEnvironment, Failure> {
+        let value = |name: &str| self.markers.get(name).map_or("", String::as_str);
+        MarkerEnvironment::try_from(MarkerEnvironmentBuilder {
+            implementation_name: value("implementation_name"),
+            implementation_version: value("implementation_version"),
+            os_name: value("os_name"),
+            platform_machine: value("platform_machine"),
+            platform_python_implementation: value("platform_python_implementation"),
+            platform_release: value("platform_release"),
+            platform_system: value("platform_system"),
+            platform_version: value("platform_version"),
+            python_full_version: value("python_full_version"),
+            python_version: value("python_version"),
+            sys_platform: value("sys_platform"),
+        })
+        .map_err(|error| {
+            let what = format!("{} says of itself: {error}", self.executable.display());
+            Failure::environment("python", what).hint("name another one with --python")
+        })
+    }
+
+    /// The interpreter of an environment that is, or will be, made from this one in `folder`.
+    pub fn in_environment(&self, folder: &Path) -> Self {
+        let packages = folder.join(format!("lib/python{}/site-packages", self.minor()));
+        Self {
+            executable: folder.join("bin/python"),
+            prefix: folder.to_owned(),
+            is_virtual: true,
+            site_packages: vec![packages],
+            pip: None,
+            ..self.clone()
+        }
+    }
+}
+
+/// Which interpreter is wanted, and where to look.
+#[derive(Debug, Clone, Copy)]
+pub struct Find<'a> {
+    /// A version (`3.12`, `>=3.11`), a path, or the name of a program.
+    pub wanted: Option<&'a str>,
+    /// What the plugin asks for.
+    pub requires: Option<&'a VersionSpecifiers>,
+    /// The newest that fits, rather than the first on PATH.
+    pub newest: bool,
+    /// The environment variables of the command.
+    pub variables: &'a Variables,
+    /// Where answers of interpreters are kept.
+    pub cache: &'a Path,
+    /// Asks to stop.
+    pub cancel: &'a Cancel,
+}
+
+/// An interpreter that may be there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Candidate {
+    path: PathBuf,
+    /// Its minor version, when the name tells.
+    minor: Option<u8>,
+}
+
+/// The interpreter that fits best.
+pub fn find(find: &Find<'_>, processes: &dyn Processes) -> Result<Interpreter, Failure> {
+    let wanted = find
+        .wanted
+        .map(str::trim)
+        .filter(|wanted| !wanted.is_empty());
+    let versions = match wanted {
+        None => None,
+        Some(wanted) => match wanted_versions(wanted) {
+            Some(versions) => Some(versions),
+            None => return named(find, wanted, processes),
+        },
+    };
+    let mut candidates = candidates(find.variables);
+    if find.newest {
+        candidates.sort_by_key(|candidate| std::cmp::Reverse(candidate.minor));
+    }
+    let mut seen = BTreeSet::new();
+    for candidate in candidates {
+        let supported = |minor| versions.is_some() || MINORS.contains(&minor);
+        if candidate.minor.is_some_and(|minor| !supported(minor)) {
+            continue;
+        }
+        let Ok(interpreter) = probe(find, &candidate.path, processes) else {
+            if find.cancel.cancelled() {
+                return Err(Failure::cancelled());
+            }
+            continue;
+        };
+        let fits = interpreter.implementation == "cpython"
+            && supported(interpreter.version.1)
+            && !interpreter.free_threaded
+            && versions
+                .as_ref()
+                .is_none_or(|versions| interpreter.suits(versions))
+            && find
+                .requires
+                .is_none_or(|requires| interpreter.suits(requires));
+        if fits {
+            return base_of(find, interpreter, processes);
+        }
+        seen.insert(interpreter.full_version());
+    }
+    Err(none_fits(find, wanted, &seen))
+}
+
+fn none_fits(find: &Find<'_>, wanted: Option<&str>, seen: &BTreeSet<String>) -> Failure {
+    let range = format!("3.{} to 3.{}", MINORS.start(), MINORS.end());
+    let needed = match (wanted, find.requires) {
+        (Some(wanted), Some(requires)) => format!("Python {wanted} that fits {requires}"),
+        (Some(wanted), None) => format!("Python {wanted}"),
+        (None, Some(requires)) => format!("Python {range} that fits {requires}"),
+        (None, None) => format!("Python {range}"),
+    };
+    let there = if seen.is_empty() {
+        "there is none".to_owned()
+    } else {
+        let seen: Vec<_> = seen.iter().map(String::as_str).collect();
+        format!("there are {}", seen.join(", "))
+    };
+    Failure::environment("python", format!("no {needed} was found; {there}"))
+        .hint("install one with your system's packages, pyenv or uv, or name it with --python PATH")
+}
+
+/// The interpreter itself rather than an environment around it: new environments are made of it.
+fn base_of(
+    find: &Find<'_>,
+    interpreter: Interpreter,
+    processes: &dyn Processes,
+) -> Result<Interpreter, Failure> {
+    let base = interpreter.base_executable.clone();
+    if !interpreter.is_virtual || base == interpreter.executable {
+        return Ok(interpreter);
+    }
+    Ok(probe(find, &base, processes).unwrap_or(interpreter))
+}
+
+/// `--python PATH`, or the name of a program on PATH.
+fn named(find: &Find<'_>, wanted: &str, processes: &dyn Processes) -> Result<Interpreter, Failure> {
+    let mut path = PathBuf::from(wanted);
+    if let Some(rest) = wanted.strip_prefix("~/")
+        && let Some(home) = find.variables.get("HOME")
+    {
+        path = Path::new(home).join(rest);
+    }
+    if !wanted.contains('/') {
+        let found = on_path(find.variables)
+            .into_iter()
+            .map(|folder| folder.join(wanted));
+        path = found
+            .into_iter()
+            .find(|path| path.is_file())
+            .ok_or_else(|| {
+                Failure::environment("python", format!("there is no Python called {wanted:?}"))
+                    .hint("--python takes a version such as 3.12, or a path")
+            })?;
+    }
+    if path.is_dir() {
+        path = path.join("bin/python");
+    }
+    let path = std::path::absolute(&path).unwrap_or(path);
+    let interpreter = probe(find, &path, processes)?;
+    let failure =
+        |what: String| Failure::environment("python", what).at(path.display().to_string());
+    if interpreter.version < (3, *MINORS.start(), 0) || interpreter.implementation != "cpython" {
+        let what = format!(
+            "{} {} cannot run plugins",
+            interpreter.implementation,
+            interpreter.full_version()
+        );
+        return Err(failure(what).hint(format!("CPython 3.{} or later can", MINORS.start())));
+    }
+    match find.requires {
+        Some(requires) if !interpreter.suits(requires) => {
+            let what = format!(
+                "Python {} does not fit the plugin's requirement {requires}",
+                interpreter.full_version()
+            );
+            Err(failure(what).hint("name another one with --python, or change the requirement"))
+        }
+        _ => Ok(interpreter),
+    }
+}
+
+/// The interpreter of the active virtual or conda environment, when one is active.
+pub fn active(find: &Find<'_>, processes: &dyn Processes) -> Result<Option<Interpreter>, Failure> {
+    for (name, what) in [("VIRTUAL_ENV", "virtual"), ("CONDA_PREFIX", "conda")] {
+        let Some(folder) = find.variables.get(name) else {
+            continue;
+        };
+        let path = Path::new(folder).join("bin/python");
+        if !path.exists() {
+            let shown = path.display();
+            let what = format!("the active {what} environment has no Python: {shown} is missing");
+            return Err(Failure::environment("python", what)
+                .hint("deactivate it, or make it again, or use --env managed"));
+        }
+        return probe(find, &path, processes).map(Some);
+    }
+    Ok(None)
+}
+
+/// `3.12`, `3.12.1`, `python3.12`, `>=3.11`; nothing when it is not about a version.
+fn wanted_versions(wanted: &str) -> Option<VersionSpecifiers> {
+    let text = wanted.strip_prefix("python").unwrap_or(wanted);
+    if text.starts_with(|c: char| c.is_ascii_digit())
+        && text.chars().all(|c| c.is_ascii_digit() || c == '.')
+    {
+        let parts = text.split('.').count();
+        let exact = if parts < 3 {
+            format!("=={text}.*")
+        } else {
+            format!("=={text}")
+        };
+        return VersionSpecifiers::from_str(&exact).ok();
+    }
+    wanted
+        .starts_with(['<', '>', '=', '~', '!'])
+        .then(|| VersionSpecifiers::from_str(wanted).ok())
+        .flatten()
+}
+
+/// Folders of PATH; those of pyenv's stand-ins give way to the versions that pyenv would take.
+fn on_path(variables: &Variables) -> Vec<PathBuf> {
+    let path = variables.get("PATH").unwrap_or(OsStr::new(""));
+    let mut folders = Vec::new();
+    for folder in std::env::split_paths(path) {
+        let root = folder.parent().unwrap_or(&folder);
+        if folder.file_name() != Some(OsStr::new("shims")) || !root.join("versions").is_dir() {
+            folders.push(folder);
+            continue;
+        }
+        let chosen = match variables.text("PYENV_VERSION") {
+            Some(chosen) => chosen.replace(':', "\n"),
+            None => fs::read_to_string(root.join("version")).unwrap_or_default(),
+        };
+        let chosen = chosen.lines().map(str::trim);
+        for name in chosen.filter(|name| !name.is_empty() && *name != "system") {
+            folders.push(root.join("versions").join(name).join("bin"));
+        }
+    }
+    folders
+}
+
+/// Everything that could be one, in the order in which they are tried.
+fn candidates(variables: &Variables) -> Vec<Candidate> {
+    let mut found: Vec<Candidate> = Vec::new();
+    let add = |found: &mut Vec<Candidate>, path: PathBuf, minor: Option<u8>| {
+        let known = found.iter().any(|candidate| candidate.path == path);
+        if !known && path.is_file() {
+            found.push(Candidate { path, minor });
+        }
+    };
+    let numbered = || {
+        MINORS
+            .rev()
+            .map(|minor| (format!("python3.{minor}"), minor))
+    };
+    for folder in on_path(variables) {
+        for name in ["python3", "python"] {
+            add(&mut found, folder.join(name), None);
+        }
+        for (name, minor) in numbered() {
+            add(&mut found, folder.join(name), Some(minor));
+        }
+    }
+    let home = variables.get("HOME").map(PathBuf::from);
+    let under_home = |tail: &str| home.as_ref().map(|home| home.join(tail));
+    let pyenv = variables.get("PYENV_ROOT").map(PathBuf::from);
+    let uv = variables.get("UV_PYTHON_INSTALL_DIR").map(PathBuf::from);
+    let installs = [
+        pyenv
+            .or_else(|| under_home(".pyenv"))
+            .map(|root| root.join("versions")),
+        uv.or_else(|| under_home(".local/share/uv/python")),
+        Some(PathBuf::from(
+            "/Library/Frameworks/Python.framework/Versions",
+        )),
+    ];
+    for folder in installs.into_iter().flatten() {
+        let mut versions: Vec<(Vec<u64>, PathBuf)> = fs::read_dir(&folder)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|entry| (numbers(&entry.file_name()), entry.path()))
+            .filter(|(version, _)| version.first() == Some(&3))
+            .collect();
+        versions.sort();
+        for (version, path) in versions.into_iter().rev() {
+            let minor = version.get(1).and_then(|minor| u8::try_from(*minor).ok());
+            add(&mut found, path.join("bin/python3"), minor);
+        }
+    }
+    for folder in ["/opt/homebrew/bin", "/usr/local/bin", "/usr/bin"] {
+        for (name, minor) in numbered() {
+            add(&mut found, Path::new(folder).join(name), Some(minor));
+        }
+    }
+    found
+}
+
+/// The numbers in the first dotted group of a name: `cpython-3.12.1-linux` and `3.12.1` alike.
+fn numbers(name: &OsStr) -> Vec<u64> {
+    let text = name.to_string_lossy();
+    let group = text
+        .split('-')
+        .find(|part| part.starts_with(|c: char| c.is_ascii_digit()))
+        .unwrap_or_default();
+    group
+        .split('.')
+        .map_while(|part| part.parse().ok())
+        .collect()
+}
+
+/// An answer, with what it depends on.
+#[derive(Debug, Serialize, Deserialize)]
+struct Answer {
+    probe: u32,
+    guard: Vec<Option<[i64; 5]>>,
+    /// Paths whose stats are the guard, after the program itself.
+    guarded: Vec<PathBuf>,
+    interpreter: Interpreter,
+}
+
+fn stat(path: &Path) -> Option<[i64; 5]> {
+    let stat = FileStat::from(&fs::metadata(path).ok()?);
+    let (dev, ino, size) = (stat.dev as i64, stat.ino as i64, stat.size as i64);
+    Some([dev, ino, size, stat.mtime, stat.ctime])
+}
+
+fn guard(path: &Path, guarded: &[PathBuf]) -> Vec<Option<[i64; 5]>> {
+    std::iter::once(stat(path))
+        .chain(guarded.iter().map(|path| stat(path)))
+        .collect()
+}
+
+/// What the interpreter at `path` is: by its kept answer, else by asking it.
+fn probe(find: &Find<'_>, path: &Path, processes: &dyn Processes) -> Result<Interpreter, Failure> {
+    let name = Digest::of(path.as_os_str().as_bytes()).hex();
+    let kept = find.cache.join(format!("{}.json", &name[..32]));
+    if let Ok(bytes) = fs::read(&kept)
+        && let Ok(answer) = serde_json::from_slice::<Answer>(&bytes)
+        && answer.probe == PROBE
+        && answer.guard.first().is_some_and(Option::is_some)
+        && answer.guard == guard(path, &answer.guarded)
+    {
+        return Ok(answer.interpreter);
+    }
+    let interpreter = ask(find, path, processes)?;
+    let mut guarded = vec![interpreter.prefix.join("pyvenv.cfg")];
+    // pip is among what was asked.
+    guarded.extend(interpreter.site_packages.iter().cloned());
+    if interpreter.base_executable != path {
+        guarded.push(interpreter.base_executable.clone());
+    }
+    guarded.extend(interpreter.libpython.clone());
+    let answer = Answer {
+        probe: PROBE,
+        guard: guard(path, &guarded),
+        guarded,
+        interpreter,
+    };
+    // Not kept, it is asked again: that costs time only.
+    let _ = keep(&kept, &answer);
+    Ok(answer.interpreter)
+}
+
+fn keep(path: &Path, answer: &Answer) -> std::io::Result<()> {
+    let folder = path.parent().unwrap_or(path);
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)?;
+    let mut file = tempfile::NamedTempFile::new_in(folder)?;
+    file.write_all(&serde_json::to_vec(answer)?)?;
+    file.persist(path)?;
+    Ok(())
+}
+
+fn ask(find: &Find<'_>, path: &Path, processes: &dyn Processes) -> Result<Interpreter, Failure> {
+    let shown = path.display().to_string();
+    let failed = |what: String| {
+        Failure::environment("python", format!("{shown} does not work: {what}"))
+            .at(shown.clone())
+            .hint("name another one with --python")
+    };
+    let private = Private::new(find.cache).map_err(|error| failed(error.to_string()))?;
+    let environment = clean_environment(find.variables, private.path());
+    let mut call = Call::new(path, environment, private.path()).args(["-I", "-c", SCRIPT]);
+    call.timeout = Some(PATIENCE);
+    let ended = processes
+        .run(&call, find.cancel)
+        .map_err(|error| failed(error.to_string()))?;
+    match ended.status {
+        Status::Code(0) => {}
+        Status::Cancelled => return Err(Failure::cancelled()),
+        Status::TimedOut => return Err(failed("it does not answer".to_owned())),
+        Status::Code(_) | Status::Signal(_) => {
+            let error = ended.err();
+            let last = error.lines().rev().find(|line| !line.trim().is_empty());
+            return Err(failed(last.unwrap_or("it ends without a word").to_owned()));
+        }
+    }
+    // Whatever a .pth file prints comes first.
+    let out = ended.out();
+    let answer = out
+        .lines()
+        .rev()
+        .find(|line| line.starts_with('{'))
+        .unwrap_or_default();
+    serde_json::from_str(answer).map_err(|_| failed("its answer makes no sense".to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_a_version() {
+        let fits = |wanted: &str, version: &str| {
+            wanted_versions(wanted)
+                .unwrap()
+                .contains(&Version::from_str(version).unwrap())
+        };
+        assert!(fits("3.12", "3.12.9") && !fits("3.1", "3.12.9"));
+        assert!(fits("3", "3.10.1") && fits("python3.11", "3.11.0"));
+        assert!(fits("3.11.7", "3.11.7") && !fits("3.11.7", "3.11.8"));
+        assert!(fits(">=3.11,<3.13", "3.12.0"));
+        for path in ["./python", "/usr/bin/python3.11", "pypy3", "python3.13t"] {
+            assert_eq!(wanted_versions(path), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn versions_are_read_out_of_names() {
+        for (name, read) in [
+            ("3.12.1", vec![3, 12, 1]),
+            ("cpython-3.13.0-linux-x86_64-gnu", vec![3, 13, 0]),
+            ("pypy3.9-7.3.11", vec![7, 3, 11]),
+            ("miniconda", vec![]),
+        ] {
+            assert_eq!(numbers(OsStr::new(name)), read);
+        }
+    }
+}
