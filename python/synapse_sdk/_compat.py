@@ -16,12 +16,12 @@ else:
         """An enum whose members are strings and print as their value."""
 
         __str__ = str.__str__
-        __format__ = str.__format__
+
+        def __format__(self, format_spec: str) -> str:
+            return str.__format__(self, format_spec)
 
         @staticmethod
-        def _generate_next_value_(
-            name: str, start: int, count: int, last_values: list[Any]
-        ) -> str:
+        def _generate_next_value_(name: str, start: int, count: int, last_values: list[Any]) -> str:
             return name.lower()
 
 

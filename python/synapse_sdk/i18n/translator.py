@@ -33,6 +33,8 @@ class Translator:
             name: dict(import_module(f"synapse_sdk.i18n.locales.{name}").MESSAGES)
             for name in SHIPPED
         }
+        for name, templates in _permanent.items():
+            self.register(name, templates)
 
     @property
     def language(self) -> str:
@@ -76,6 +78,7 @@ class Translator:
 
 _lock = threading.Lock()
 _translator: Translator | None = None
+_permanent: dict[str, dict[str, str]] = {}
 
 
 def get_translator() -> Translator:
@@ -88,7 +91,7 @@ def get_translator() -> Translator:
 
 
 def reset_translator() -> None:
-    """Forgets everything registered and the language that was set."""
+    """Forgets the translations registered and the language set; texts of message codes stay."""
     global _translator
     with _lock:
         _translator = None
@@ -107,6 +110,14 @@ def get_language() -> str:
 def register_translations(lang: str, templates: Mapping[str, str]) -> None:
     """Adds templates of a language: `{key: template}`."""
     get_translator().register(lang, templates)
+
+
+def register_permanently(lang: str, templates: Mapping[str, str]) -> None:
+    """Adds templates that outlive `reset_translator`: the code they belong to does so too."""
+    translator = get_translator()
+    with _lock:
+        _permanent.setdefault(lang, {}).update(templates)
+    translator.register(lang, templates)
 
 
 def translate(key: str, language: str | None = None, **values: Any) -> str:

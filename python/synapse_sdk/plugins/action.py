@@ -53,7 +53,7 @@ class BaseAction(ABC, Generic[P]):
     result_model: ClassVar[type[Any]] = NoResult
 
     # The type variable of this class that stands for the params; None once it is decided.
-    _params_variable: ClassVar[Any] = P
+    _params_variable: ClassVar[Any] = None
 
     params: P
     ctx: RuntimeContext
@@ -145,6 +145,20 @@ class BaseAction(ABC, Generic[P]):
     ) -> None:
         """Logs an image (path, URL or data URI) of a group, at a place in it."""
         self.ctx.log_visualization(category, group, index, image, **meta)
+
+    def autolog(self, framework: str) -> None:
+        """Reports a training framework's own metrics and progress as this run's.
+
+        Raises:
+            ValueError: a framework that is not known.
+            ImportError: it is not installed.
+        """
+        from importlib import import_module
+
+        import_module("synapse_sdk.plugins.actions.train.autolog").attach(self, framework)
+
+
+BaseAction._params_variable = P
 
 
 def validate_params(action: type[BaseAction[Any]], params: Any, ctx: RuntimeContext | None) -> Any:

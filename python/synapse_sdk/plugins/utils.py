@@ -69,8 +69,5 @@ def read_requirements(path: str | Path) -> list[str]:
 
 
 def _actions(config: Any) -> dict[str, Any]:
-    if isinstance(config, Mapping):
-        found = config.get("actions")
-    else:
-        found = config.actions
+    found = config.get("actions") if isinstance(config, Mapping) else config.actions
     return dict(found or {})

@@ -48,7 +48,7 @@ class BaseStepContext:
     Attributes:
         runtime_ctx: the run.
         step_results: one per step that was executed or skipped, in order.
-        errors: texts of what went wrong on the way, rollbacks included.
+        errors: texts of what went wrong beside the failed step itself, such as rollbacks.
         current_step: name of the step that is running.
         current_step_order: its place, from 1.
         user_failure_emitted: a step has told the user about its failure already.

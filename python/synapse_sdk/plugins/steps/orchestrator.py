@@ -91,7 +91,6 @@ class Orchestrator(Generic[C]):
     ) -> None:
         context = self.context
         text = f"Step '{step.name}' failed: {result.error}"
-        context.errors.append(text)
         context.runtime_ctx.logger.set_progress_failed(step.name)
         if not context.user_failure_emitted:
             context.log_message(text, LogLevel.ERROR)

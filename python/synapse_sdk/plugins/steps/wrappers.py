@@ -104,10 +104,12 @@ class ValidationStep(BaseStep[C]):
 
     @property
     def name(self) -> str:
+        """The name that was given."""
         return self._name
 
     @property
     def progress_weight(self) -> float:
+        """The weight that was given."""
         return self._progress_weight
 
     def execute(self, context: C) -> StepResult:

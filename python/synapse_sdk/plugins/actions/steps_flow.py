@@ -1,0 +1,35 @@
+"""Owns how a base action runs its registered steps."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+from synapse_sdk.plugins.steps import BaseStepContext, Orchestrator, StepRegistry
+
+C = TypeVar("C", bound=BaseStepContext)
+
+NO_STEPS = "No steps registered. Override setup_steps() to register workflow steps."
+
+
+def run_steps(registry: StepRegistry[C], context: C) -> dict[str, Any]:
+    """Run the steps in order and return the orchestrator's counts.
+
+    Raises:
+        RuntimeError: There is no step, or one failed; what ran was rolled back.
+    """
+    if not registry:
+        raise RuntimeError(NO_STEPS)
+    runtime = context.runtime_ctx
+    orders = registry.get_step_orders()
+
+    def begin(step: Any) -> None:
+        name = getattr(step, "name", step)
+        runtime.logger.set_step(str(name), orders.get(str(name)))
+
+    def whole(current: int, total: int) -> None:
+        """Take the progress of the whole; the steps report their own."""
+
+    try:
+        return dict(Orchestrator(registry, context, whole, before_step=begin).execute())
+    finally:
+        runtime.logger.set_step(None)

@@ -1,0 +1,1 @@
+"""Owns helpers that are no part of a plugin's run."""
