@@ -8,7 +8,7 @@ import re
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from synapse_sdk._find import HINT, find_synapse
 
@@ -76,7 +76,7 @@ def dump(data: object) -> str:
     return _scalar(data) + "\n"
 
 
-def _is_list(data: object) -> bool:
+def _is_list(data: object) -> TypeGuard[Sequence[Any]]:
     return isinstance(data, Sequence) and not isinstance(data, (str, bytes, bytearray))
 
 

@@ -120,7 +120,7 @@ class Channel:
         line.set_cloexec()
         return cls(line)
 
-    def send(self, kind: str, **fields: Any) -> None:
+    def send(self, kind: str, /, **fields: Any) -> None:
         """Send one message. Raises TooLargeError.
 
         Once the other end is gone messages go nowhere: it is for the one who started this
@@ -150,7 +150,7 @@ class Channel:
         return request
 
 
-def encode(kind: str, **fields: Any) -> bytes:
+def encode(kind: str, /, **fields: Any) -> bytes:
     """Return a message's bytes. The fields must be plain JSON data."""
     text = json.dumps({"type": kind, **fields}, ensure_ascii=False, separators=(",", ":"))
     # A lone surrogate, as in an undecodable file name, has no UTF-8 and is no JSON either.

@@ -194,7 +194,6 @@ def _warm() -> None:
     # Plugins of pydantic itself would make schemas differ between machines.
     os.environ["PYDANTIC_DISABLE_PLUGINS"] = "__all__"
     import dataclasses  # noqa: F401
-    import importlib.metadata
     import logging  # noqa: F401
     import pathlib  # noqa: F401
     import traceback  # noqa: F401

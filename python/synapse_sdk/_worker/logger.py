@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -44,7 +43,6 @@ class WorkerLogger(BaseLogger):
         super().__init__()
         self._channel = channel
         self._paces: dict[str | None, Pace] = {}
-        self._order = threading.Lock()
 
     def _emit_log(
         self,
@@ -61,7 +59,12 @@ class WorkerLogger(BaseLogger):
             self._send("visualization", **values)
         else:
             self._send(
-                "log", level=str(plain(level)), event=event, data=values, step=step, file=plain(file)
+                "log",
+                level=str(plain(level)),
+                event=event,
+                data=values,
+                step=step,
+                file=plain(file),
             )
 
     def _emit_metrics(self, step: str | None, values: Mapping[str, Any]) -> None:
@@ -71,18 +74,17 @@ class WorkerLogger(BaseLogger):
         message = _progress(record)
         step = message["step"]
         now = time.monotonic()
-        with self._order:
-            pace = self._paces.get(step)
-            first = pace is None
-            if pace is None:
-                pace = self._paces[step] = Pace(now)
-            allowed = pace.allows(now)
-            last = message["failed"] or message["current"] == message["total"]
-            if not (first or last or allowed):
-                pace.held = message
-                return
-            pace.held = None
-            self._channel.send("progress", time=time.time(), **message)
+        pace = self._paces.get(step)
+        first = pace is None
+        if pace is None:
+            pace = self._paces[step] = Pace(now)
+        allowed = pace.allows(now)
+        last = message["failed"] or message["current"] == message["total"]
+        if not (first or last or allowed):
+            pace.held = message
+            return
+        pace.held = None
+        self._channel.send("progress", time=time.time(), **message)
 
     def finish(self) -> None:
         """Send what is held back; no more can be logged."""
@@ -91,7 +93,7 @@ class WorkerLogger(BaseLogger):
 
     def flush(self) -> None:
         """Send the progress that is held back."""
-        with self._order:
+        with self._lock:
             self._release()
 
     def _release(self, now: float | None = None) -> None:
@@ -100,23 +102,21 @@ class WorkerLogger(BaseLogger):
                 held, pace.held = pace.held, None
                 self._channel.send("progress", time=time.time(), **held)
 
-    def _send(self, kind: str, **fields: Any) -> None:
-        with self._order:
-            # What was reached before this was said is shown before it, if its pace allows.
-            self._release(time.monotonic())
-            try:
-                self._channel.send(kind, time=time.time(), **fields)
-            except TooLargeError as error:
-                text = f"A {kind} entry was left out: {error}"
-                self._channel.send(
-                    "log",
-                    time=time.time(),
-                    level="warning",
-                    event="message",
-                    data={"content": text},
-                    step=fields.get("step"),
-                    file=None,
-                )
+    def _send(self, kind: str, /, **fields: Any) -> None:
+        # What was reached before this was said is shown before it, if its pace allows.
+        self._release(time.monotonic())
+        try:
+            self._channel.send(kind, time=time.time(), **fields)
+        except TooLargeError as error:
+            self._channel.send(
+                "log",
+                time=time.time(),
+                level="warning",
+                event="message",
+                data={"content": f"A {kind} entry was left out: {error}"},
+                step=fields.get("step"),
+                file=None,
+            )
 
 
 def _metric(values: dict[str, Any]) -> dict[str, Any]:

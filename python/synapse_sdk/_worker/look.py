@@ -18,7 +18,7 @@ _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+>")
 _WITHOUT = "which inspection does without"
 
 
-class Undetermined(Exception):  # noqa: N818  (an answer, not an error)
+class Undetermined(Exception):
     """Why something cannot be known: a sentence, the absent module to blame, and where."""
 
     def __init__(
@@ -174,7 +174,7 @@ class Look:
         for item in schemas:
             if any(_ADDRESS.search(text) for text in _texts(item)):
                 raise Undetermined(
-                    f"the default of `{item.get('name')}` of `{name}` has no form that YAML can hold"
+                    f"the default of `{item.get('name')}` of `{name}` has no plain form"
                 )
             local = next((text for text in _texts(item) if self._local(text)), None)
             if local is not None:

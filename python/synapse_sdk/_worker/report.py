@@ -68,8 +68,8 @@ def of_memory(error: BaseException) -> dict[str, Any]:
 
 def of_plugin(error: Any) -> dict[str, Any]:
     """Tell of a PluginError, an ExecutionError made of another exception among them."""
-    from synapse_sdk.plugins.results import plain
     from synapse_sdk.plugins.executors.trace import trace
+    from synapse_sdk.plugins.results import plain
 
     cause = error.__cause__
     if isinstance(cause, MemoryError):

@@ -33,28 +33,29 @@ def run(channel: Channel, request: dict[str, Any], sdk: str, *, check: bool = Fa
         from synapse_sdk.plugins.executors.trace import trace
 
         code = 1
-        payload = encode(
-            "error", **report.failure("execution", error, traceback=trace(error))
-        )
+        payload = encode("error", **report.failure("execution", error, traceback=trace(error)))
     if os.getpid() != process:
         # A child that the action forked came back through it: the outcome is not its to tell.
         return code
-    _last_word(channel, payload)
-    return code
+    return code if _last_word(channel, payload) else 1
 
 
-def _last_word(channel: Channel, payload: bytes) -> None:
+def _last_word(channel: Channel, payload: bytes) -> bool:
+    """Say what came of the run; False if that was too much to say."""
     with contextlib.suppress(ValueError, OSError):
         # An interrupt from here on must not tear what is being said.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     _flush()
+    said = True
     try:
         channel.send_encoded(payload)
     except TooLargeError as error:
+        said = False
         text = f"the result is too large: {error}"
         channel.send("error", **report.failure("too-large", error, message=text))
     with contextlib.suppress(ValueError, OSError):
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    return said
 
 
 def _flush() -> None:
@@ -125,7 +126,7 @@ def _result(action: Any, result: Any, request: dict[str, Any]) -> bytes:
     kept = request.get("result_file")
     if kept:
         _write(Path(kept), value)
-    models = (type(result), getattr(action, "result_model", None))
+    models: tuple[Any, ...] = (type(result), getattr(action, "result_model", None))
     name = next((model.__name__ for model in models if hasattr(model, "model_fields")), None)
     return encode("result", value=value, model=name, warnings=warnings)
 

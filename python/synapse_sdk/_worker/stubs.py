@@ -148,10 +148,26 @@ def _computed(self: Stub, *_others: Any) -> Stub:
 for _name in (
     *(
         f"__{side}{name}__"
-        for name in "add sub mul matmul truediv floordiv mod pow lshift rshift and xor".split()
+        for name in [
+            "add",
+            "sub",
+            "mul",
+            "matmul",
+            "truediv",
+            "floordiv",
+            "mod",
+            "pow",
+            "lshift",
+            "rshift",
+            "and",
+            "xor",
+        ]
         for side in ("", "r", "i")
     ),
-    *(f"__{name}__" for name in "ior divmod rdivmod neg pos abs invert round".split()),
+    *(
+        f"__{name}__"
+        for name in ["ior", "divmod", "rdivmod", "neg", "pos", "abs", "invert", "round"]
+    ),
 ):
     setattr(Stub, _name, _computed)
 for _name in ("__trunc__", "__floor__", "__ceil__"):

@@ -183,13 +183,14 @@ class PluginDiscovery:
         data = dict(self.raw)
         actions = {}
         for name in self.list_actions():
-            entry = self._written(name)
+            entry = self.written(name)
             entry.update(sync.facts(self, name, forms=include_ui_schemas))
             actions[name] = entry
         data["actions"] = actions
         return data
 
-    def _written(self, name: str) -> dict[str, Any]:
+    def written(self, name: str) -> dict[str, Any]:
+        """Return an action's entry as it stands in the file."""
         written = (self.raw.get("actions") or {}).get(name)
         if isinstance(written, dict):
             return {key: value for key, value in written.items() if key != "name"}
@@ -209,7 +210,7 @@ class PluginDiscovery:
         changes = {}
         for name in other.list_actions():
             if self.has_action(name):
-                written = other._written(name)
+                written = other.written(name)
                 keys = [k for k, v in sync.facts(self, name).items() if written.get(k) != v]
                 if keys:
                     changes[name] = keys

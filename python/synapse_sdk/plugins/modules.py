@@ -23,6 +23,9 @@ class _Frame:
         self.root = root
         self.thread = threading.get_ident()
         self.users = 1
+        self.path = list(sys.path)
+        self.displaced: dict[str, ModuleType] = {}
+        self.home = False
 
 
 _turn = threading.Condition()
@@ -69,51 +72,52 @@ class PluginModules:
     def _enter(self) -> _Frame:
         with _turn:
             _turn.wait_for(
-                lambda: not _frames
-                or _frames[-1].thread == threading.get_ident()
-                or _frames[-1].root == self.root
+                lambda: (
+                    not _frames
+                    or _frames[-1].thread == threading.get_ident()
+                    or _frames[-1].root == self.root
+                )
             )
             if _frames and _frames[-1].root == self.root:
                 _frames[-1].users += 1
                 return _frames[-1]
             frame = _Frame(self.root)
+            self._install(frame)
             _frames.append(frame)
-            self._install()
             return frame
 
     def _leave(self, frame: _Frame) -> None:
         with _turn:
             frame.users -= 1
             if frame.users == 0:
-                self._remove()
+                self._remove(frame)
                 _frames.remove(frame)
             _turn.notify_all()
 
-    def _install(self) -> None:
-        self._path = list(sys.path)
-        self._home = any(os.path.realpath(entry or os.getcwd()) == self.root for entry in sys.path)
+    def _install(self, frame: _Frame) -> None:
+        frame.home = any(os.path.realpath(entry or os.getcwd()) == self.root for entry in sys.path)
         names = self._names()
-        self._displaced = {
+        frame.displaced = {
             name: module
             for name, module in sys.modules.items()
             if self._in_the_way(name, module, names)
         }
-        for name in self._displaced:
+        for name in frame.displaced:
             del sys.modules[name]
         for name, module in self._kept.items():
             sys.modules.setdefault(name, module)
         sys.path.insert(0, self.root)
         importlib.invalidate_caches()
 
-    def _remove(self) -> None:
+    def _remove(self, frame: _Frame) -> None:
         own = {name: module for name, module in sys.modules.items() if self.owns(module)}
         self._kept = own
-        if not self._home or self._displaced:
+        if not frame.home or frame.displaced:
             for name in own:
                 if name not in _SHARED:
                     del sys.modules[name]
-        sys.modules.update(self._displaced)
-        sys.path[:] = self._path
+        sys.modules.update(frame.displaced)
+        sys.path[:] = frame.path
         importlib.invalidate_caches()
 
     def _names(self) -> dict[str, bool]:

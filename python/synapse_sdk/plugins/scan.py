@@ -133,13 +133,21 @@ def _name(node: ast.expr) -> str:
 def _named(tree: ast.Module) -> dict[str, str]:
     named = {}
     for node in tree.body:
-        for part in node.body if isinstance(node, ast.ClassDef) else ():
-            targets = part.targets if isinstance(part, ast.Assign) else ()
-            if isinstance(part, ast.AnnAssign):
-                targets = (part.target,)
-            value = getattr(part, "value", None)
-            if isinstance(value, ast.Constant) and isinstance(value.value, str):
-                for target in targets:
-                    if _name(target) == "action_name":
-                        named[value.value] = node.name  # type: ignore[union-attr]
+        if isinstance(node, ast.ClassDef):
+            for part in node.body:
+                text = _literal_name(part)
+                if text is not None:
+                    named[text] = node.name
     return named
+
+
+def _literal_name(part: ast.stmt) -> str | None:
+    targets: list[ast.expr] = []
+    if isinstance(part, ast.Assign):
+        targets = part.targets
+    elif isinstance(part, ast.AnnAssign):
+        targets = [part.target]
+    value = getattr(part, "value", None)
+    if not isinstance(value, ast.Constant) or not isinstance(value.value, str):
+        return None
+    return value.value if any(_name(target) == "action_name" for target in targets) else None

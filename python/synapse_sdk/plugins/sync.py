@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from synapse_sdk.plugins.enums import ACTION_DEFAULT_METHODS
 from synapse_sdk.plugins.results import plain
+from synapse_sdk.plugins.ui_schema import hyperparameter_ui_schema, pydantic_to_ui_schema
 
 if TYPE_CHECKING:
     from synapse_sdk.plugins.discovery import PluginDiscovery
@@ -13,22 +14,6 @@ if TYPE_CHECKING:
 # Changed keys by action.
 Changes: TypeAlias = dict[str, list[str]]
 
-# Fields that the platform fills in itself, so that no form asks for them.
-DROPPED = frozenset(
-    {
-        "data_path",
-        "dataset_path",
-        "dataset",
-        "splits",
-        "checkpoint",
-        "model_path",
-        "weights_path",
-        "output_path",
-        "work_dir",
-        "is_tune",
-        "hyperparameters",
-    }
-)
 _GROUP = {"$formkit": "text", "name": "group_name", "label": "묶음 이름"}
 
 
@@ -57,28 +42,14 @@ def _forms(plugin: PluginDiscovery, name: str) -> dict[str, Any]:
     if name not in ("train", "tune", "upload"):
         return {}
     model = plugin.get_action_params_model(name)
-    items = [] if model is None else _items(model, plugin.get_action_ui_schema(name))
     if name == "upload":
+        items = [] if model is None else plain(pydantic_to_ui_schema(model), finite=True)
         if not any(item["name"] == _GROUP["name"] for item in items):
             items.append(dict(_GROUP))
         return {"ui_schema": items}
-    if not items:
+    if model is None:
         return {}
-    written = plugin._written(name).get("hyperparameters")
+    written = plugin.written(name).get("hyperparameters")
     kept = written if isinstance(written, dict) else {}
-    required = [{**item, "required": True} for item in items]
-    return {"hyperparameters": {**kept, "train_ui_schemas": required}}
-
-
-def _items(model: Any, form: dict[str, Any]) -> list[dict[str, Any]]:
-    if _excluded(model.model_config.get("json_schema_extra")):
-        return []
-    hidden = {
-        name for name, field in model.model_fields.items() if _excluded(field.json_schema_extra)
-    }
-    items = plain(form["ui_schemas"], finite=True)
-    return [item for item in items if item["name"] not in DROPPED | hidden]
-
-
-def _excluded(extra: Any) -> bool:
-    return isinstance(extra, dict) and bool(extra.get("exclude_from_ui"))
+    items = plain(hyperparameter_ui_schema(model), finite=True)
+    return {"hyperparameters": {**kept, "train_ui_schemas": items}} if items else {}

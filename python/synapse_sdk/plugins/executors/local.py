@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from synapse_sdk.plugins.executors.invocation import action_class, invoke, result_warnings
@@ -45,8 +46,11 @@ class LocalExecutor:
         """
         action = action_class(action_cls)
         ctx = self._context()
+        # A class that discovery loaded may import more of its plugin while it runs.
+        modules = getattr(action, "_plugin_modules", None)
         try:
-            result = invoke(action, params, ctx)
+            with modules.active() if modules is not None else nullcontext():
+                result = invoke(action, params, ctx)
             for warning in result_warnings(action, result):
                 ctx.logger.warning(warning)
         finally:
