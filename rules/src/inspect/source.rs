@@ -363,7 +363,7 @@ fn read_class(class: &StmtClassDef) -> Class {
 }
 
 fn class_body(body: &[Stmt], conditional: bool, class: &mut Class) {
-    let mut set = |target: &Expr, own: Option<&Expr>, class: &mut Class| {
+    let set = |target: &Expr, own: Option<&Expr>, class: &mut Class| {
         if let Expr::Name(name) = target {
             let own = own.filter(|_| !conditional).map_or(Value::Other, |own| value(own, 0));
             class.methods.remove(name.id.as_str());
