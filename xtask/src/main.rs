@@ -42,6 +42,8 @@ enum Chore {
     Demo(demo::Args),
     /// Runs every check: format, lints, rules of the house, licences, tests.
     Test(test::Args),
+    /// Runs the checks of the Python package alone.
+    Python(test::PythonArgs),
     /// Checks the rules of the house that compilers do not know.
     Tidy,
     /// Measures the product beside the tools people know.
@@ -61,6 +63,7 @@ fn main() -> ExitCode {
     let done = match Cli::parse().chore {
         Chore::Demo(args) => demo::run(&args),
         Chore::Test(args) => test::run(&args),
+        Chore::Python(args) => test::run_python(&args),
         Chore::Tidy => tidy::run(),
         Chore::Bench(args) => bench::run(&args),
         Chore::Faults(args) => faults::run(&args),

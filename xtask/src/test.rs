@@ -99,6 +99,22 @@ fn tests(root: &Path, quick: bool, summary: &mut Summary) {
     }
 }
 
+/// Runs the checks of the Python package.
+#[derive(clap::Args)]
+pub(crate) struct PythonArgs {
+    /// Leave out the wheel and all Pythons but one.
+    #[arg(long)]
+    quick: bool,
+}
+
+/// Runs what [`run`] runs for the Python package. True when nothing failed.
+pub(crate) fn run_python(args: &PythonArgs) -> Result<bool> {
+    let root = repo::root()?;
+    let mut summary = Summary(Vec::new());
+    package(&root, args.quick, &mut summary);
+    Ok(summary.print())
+}
+
 /// The Python package: style, types, and its tests on every Python there is.
 fn package(root: &Path, quick: bool, summary: &mut Summary) {
     summary.step("ruff", || python::ruff(root).map(End::from));

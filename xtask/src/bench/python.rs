@@ -2,8 +2,7 @@
 //! environment, and inspections of many plugins.
 
 use std::{
-    fs, io,
-    os::unix::process::CommandExt,
+    fs,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -272,7 +271,10 @@ fn copy_environments(warm: &Path, home: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Keeps a command on one core, where the system can do that.
+#[cfg(target_os = "linux")]
 fn on_one_core(command: &mut Command) {
+    use std::{io, os::unix::process::CommandExt};
     let pin = || {
         // SAFETY: the set is a plain bit field, valid when zeroed, and lives through both calls;
         // they take no lock, as is asked of code between fork and exec.
@@ -288,3 +290,6 @@ fn on_one_core(command: &mut Command) {
     // SAFETY: see above.
     unsafe { command.pre_exec(pin) };
 }
+
+#[cfg(not(target_os = "linux"))]
+fn on_one_core(_command: &mut Command) {}
