@@ -102,13 +102,7 @@ impl std::fmt::Display for Note {
         if self.keys.is_empty() {
             return write!(f, "{}: {}", self.action, self.why);
         }
-        write!(
-            f,
-            "{}: {} left as it is: {}",
-            self.action,
-            self.keys.join(", "),
-            self.why
-        )
+        write!(f, "{}: {} left as it is: {}", self.action, self.keys.join(", "), self.why)
     }
 }
 

@@ -126,10 +126,8 @@ const BASES: [Base; 12] = [
 ];
 
 /// Other names that the SDK gives to one of them.
-const ALIASES: [(&str, &str); 2] = [
-    ("AddTaskDataAction", "ToTaskAction"),
-    ("ExportAction", "DefaultExportAction"),
-];
+const ALIASES: [(&str, &str); 2] =
+    [("AddTaskDataAction", "ToTaskAction"), ("ExportAction", "DefaultExportAction")];
 
 /// Data types: class and `name`.
 const TYPES: [(&str, &str); 15] = [
@@ -162,10 +160,7 @@ fn last(path: &str) -> &str {
 /// The base class at a dotted path of the SDK, whichever module it is taken from.
 pub(super) fn base(path: &str) -> Option<&'static Base> {
     let name = last(path);
-    let name = ALIASES
-        .iter()
-        .find(|(alias, _)| *alias == name)
-        .map_or(name, |(_, own)| own);
+    let name = ALIASES.iter().find(|(alias, _)| *alias == name).map_or(name, |(_, own)| own);
     BASES.iter().find(|base| base.name == name)
 }
 
@@ -176,10 +171,7 @@ pub(super) fn data_type(path: &str) -> Option<&'static str> {
         return None;
     }
     let name = last(path);
-    TYPES
-        .iter()
-        .find(|(class, _)| *class == name)
-        .map(|(_, name)| *name)
+    TYPES.iter().find(|(class, _)| *class == name).map(|(_, name)| *name)
 }
 
 /// Whether a dotted path of the SDK is the decorator of action functions.

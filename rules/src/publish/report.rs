@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use synapse_engine::{Decision, Failure, FailureKind, NodeReport, NodeState, Outcome, Plan};
+use synapse_engine::{
+    Decision, Failure, FailureKind, NodeReport, NodeState, Outcome, Plan,
+};
 
 use super::Nodes;
 use crate::{
