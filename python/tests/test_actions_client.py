@@ -248,7 +248,8 @@ def test_a_download_that_breaks_off_is_continued(backend, client, tmp_path):
     backend.faults[("GET", "files/")] = ["cut"]
     path = client.download(url, tmp_path / "deep/er/f", sha256(content))
     assert path.read_bytes() == content
-    assert backend.requests[-1][2]["Range"] == "bytes=65536-"
+    start = int(backend.requests[-1][2]["Range"].removeprefix("bytes=").removesuffix("-"))
+    assert 0 < start <= len(content) // 2
     assert [entry.name for entry in path.parent.iterdir()] == ["f"]
 
 
