@@ -15,7 +15,7 @@ use synapse_engine::{
     store::{Hook, Ledger, SqliteStore},
     store_failure,
 };
-use synapse_rules::{counters::Counters, target::Target};
+use synapse_rules::{counters::Counters, python::Variables, target::Target};
 
 use crate::{args::Output, credentials, home::Home, signals::Signals};
 
@@ -115,6 +115,11 @@ impl App {
         })
     }
 
+    /// The environment variables of this process, for what starts others.
+    pub fn variables(&self) -> Variables {
+        Variables::of(std::env::vars_os())
+    }
+
     /// The target that a login or `--local` chose; without either, why there is none.
     pub fn target(&self, local: bool) -> Result<Arc<Target>, Failure> {
         let chosen = credentials::load(&self.home.config_file())?;
@@ -146,13 +151,15 @@ impl App {
         Ok(collected.map_or(0, |collected| collected.files))
     }
 
-    fn backend_failure(&self, error: &BackendError) -> Failure {
+    /// A refusal of the embedded backend as a failure.
+    pub fn backend_failure(&self, error: &BackendError) -> Failure {
         Failure::environment("backend", error.to_string())
             .at(self.home.backend().display().to_string())
             .hint("check the folder's permissions, or set SYNAPSE_HOME to another")
     }
 
-    fn backend(&self) -> Result<Embedded, Failure> {
+    /// The embedded backend.
+    pub fn backend(&self) -> Result<Embedded, Failure> {
         let options = BackendOptions {
             hook: self.hook.clone(),
             ..BackendOptions::default()

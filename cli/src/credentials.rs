@@ -21,6 +21,8 @@ pub struct Credentials {
     pub profile: Option<String>,
     /// A token for a platform is there.
     pub has_token: bool,
+    /// Where actions run unless the command line says.
+    pub default_mode: Option<String>,
 }
 
 fn read(path: &Path) -> Result<Map<String, Value>, Failure> {
@@ -58,6 +60,7 @@ pub fn load(path: &Path) -> Result<Credentials, Failure> {
     Ok(Credentials {
         profile: text("profile"),
         has_token,
+        default_mode: text("default_mode"),
     })
 }
 

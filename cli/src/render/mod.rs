@@ -4,6 +4,7 @@ pub mod document;
 pub mod error;
 pub mod progress;
 pub mod publish;
+pub mod run;
 
 use std::io::Write;
 
@@ -12,7 +13,7 @@ use crate::args::{Color, Output};
 /// Where text goes, with colour where it is wanted. A closed pipe is no error: whoever reads
 /// has seen enough.
 pub struct Printer {
-    out: Box<dyn Write>,
+    out: Box<dyn Write + Send>,
     /// Documents go out as the last event of a stream.
     events: bool,
 }
