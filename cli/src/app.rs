@@ -151,14 +151,22 @@ impl App {
         Ok(collected.map_or(0, |collected| collected.files))
     }
 
-    /// A refusal of the embedded backend as a failure.
+    /// What the embedded backend said, as a failure.
     pub fn backend_failure(&self, error: &BackendError) -> Failure {
+        if error.is_refusal() {
+            let failure = Failure::user("refused", error.to_string());
+            return match error.hint() {
+                Some(hint) => failure.hint(hint),
+                None => failure,
+            };
+        }
+        let usual = "check the folder's permissions, or set SYNAPSE_HOME to another";
         Failure::environment("backend", error.to_string())
             .at(self.home.backend().display().to_string())
-            .hint("check the folder's permissions, or set SYNAPSE_HOME to another")
+            .hint(error.hint().unwrap_or(usual))
     }
 
-    /// The embedded backend.
+    /// The embedded backend of this user.
     pub fn backend(&self) -> Result<Embedded, Failure> {
         let options = BackendOptions {
             hook: self.hook.clone(),
