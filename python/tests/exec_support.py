@@ -130,7 +130,9 @@ class Worker:
         return [message for message in self.messages if message["type"] == kind]
 
 
-def request(root: Path, entrypoint: str = "plugin.train:TrainAction", **more: Any) -> dict[str, Any]:
+def request(
+    root: Path, entrypoint: str = "plugin.train:TrainAction", **more: Any
+) -> dict[str, Any]:
     return {
         "command": "run",
         "protocol": 1,
