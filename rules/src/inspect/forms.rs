@@ -23,15 +23,27 @@ pub const FOLDER: &str = "/synapse/plugin";
 /// Stack for reading sources: a parser's depth is the text's own.
 const STACK: usize = 256 << 20;
 
-/// Inspects a plugin. `real` is its own folder when its modules are to be imported from there,
-/// with the packages of an environment.
+/// What is inspected.
+#[derive(Debug, Clone, Copy)]
+pub struct Subject<'a> {
+    /// Path in the plugin to text: all of its Python files.
+    pub sources: &'a BTreeMap<String, String>,
+    /// Actions of its config.
+    pub entries: &'a [Entry],
+    /// The Python that it needs, as its config has it.
+    pub requires: Option<&'a str>,
+    /// Its own folder, when its modules are to be imported from there with the packages of an
+    /// environment.
+    pub real: Option<&'a Path>,
+}
+
+/// Inspects a plugin.
 pub fn inspect(
-    sources: &BTreeMap<String, String>,
-    entries: &[Entry],
+    subject: &Subject<'_>,
     schemas: &dyn Schemas,
-    real: Option<&Path>,
     cancel: &Cancel,
 ) -> Result<Inspection, Failure> {
+    let Subject { sources, entries, requires, real } = *subject;
     let reading = std::thread::scope(|scope| {
         let read = || actions::read(&Modules::new(sources), entries);
         let thread = std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, read);
@@ -51,6 +63,7 @@ pub fn inspect(
         let request = Request {
             folder: real.unwrap_or(Path::new(FOLDER)),
             sources,
+            requires,
             questions: &questions,
             real: real.is_some(),
         };

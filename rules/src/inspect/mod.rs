@@ -11,6 +11,7 @@ mod modules;
 mod rule;
 mod schemas;
 mod sdk;
+mod served;
 mod source;
 
 use std::collections::BTreeMap;
@@ -19,8 +20,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use actions::Entry;
-pub use forms::{FOLDER, inspect};
+pub use forms::{FOLDER, Subject, inspect};
 pub use rule::{InspectNode, RULE, is_source, read_sources};
+pub use served::Served;
 pub use schemas::{Answer, Metadata, NoSchemas, Question, Request, Schemas};
 
 /// Actions whose config holds a form made of their params.

@@ -11,7 +11,10 @@ use synapse_engine::{
     Pending, Rule, Tree, TreeEntry,
 };
 
-use super::{forms::inspect, schemas::Schemas};
+use super::{
+    forms::{Subject, inspect},
+    schemas::Schemas,
+};
 use crate::{archive::EDITED, plugin::Plugin};
 
 #[cfg(doc)]
@@ -114,9 +117,13 @@ impl Node for InspectNode {
 
     fn run(&self, context: &Context<'_>) -> Result<Outcome, Failure> {
         let sources = read_sources(&self.plugin, &Files::load(self.sources()))?;
-        let entries = &self.plugin.head.actions;
-        let schemas = self.schemas.as_ref();
-        let inspection = inspect(&sources, entries, schemas, None, context.cancel())
+        let subject = Subject {
+            sources: &sources,
+            entries: &self.plugin.head.actions,
+            requires: self.plugin.head.requires_python.as_deref(),
+            real: None,
+        };
+        let inspection = inspect(&subject, self.schemas.as_ref(), context.cancel())
             .map_err(|failure| place(failure, &self.plugin))?;
         let value =
             serde_json::to_value(inspection).map_err(|error| Failure::bug(error.to_string()))?;

@@ -28,6 +28,8 @@ pub struct Request<'a> {
     pub folder: &'a Path,
     /// Path in the plugin to text: all of its Python files.
     pub sources: &'a BTreeMap<String, String>,
+    /// The Python that the plugin needs, as its configuration has it.
+    pub requires: Option<&'a str>,
     /// What is wanted.
     pub questions: &'a [Question],
     /// Import from `folder`, with the packages of the environment, instead of from `sources`

@@ -63,7 +63,6 @@ const BASES: [Base; 12] = [
         parent: Some("BaseAction"),
         needs: &["_get_model", "infer"],
         has: &["execute"],
-        category: Some("neural_net"),
         ..PLAIN
     },
     Base {
@@ -94,8 +93,6 @@ const BASES: [Base; 12] = [
         name: "DefaultUploadAction",
         parent: Some("BaseUploadAction"),
         needs: &[],
-        action_name: Some("upload"),
-        params: Some("UploadParams"),
         ..PLAIN
     },
     Base {
@@ -112,6 +109,7 @@ const BASES: [Base; 12] = [
         parent: Some("BaseAction"),
         needs: &[],
         has: &["execute"],
+        action_name: Some("to_task"),
         params: Some("ToTaskParams"),
         ..PLAIN
     },
@@ -183,4 +181,99 @@ pub(super) fn is_action(path: &str) -> bool {
 pub(super) fn member(path: &str, of: &str) -> Option<String> {
     let (owner, member) = path.rsplit_once('.')?;
     (last(owner) == of).then(|| member.to_lowercase())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeMap, fs, path::Path};
+
+    use super::*;
+    use crate::inspect::{
+        classes::{Ancestor, Attribute, Params},
+        modules::Modules,
+        source::Value,
+    };
+
+    fn sources(folder: &Path, place: &str, all: &mut BTreeMap<String, String>) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let entry = entry.unwrap();
+            let name = format!("{place}/{}", entry.file_name().to_str().unwrap());
+            if entry.file_type().unwrap().is_dir() {
+                sources(&entry.path(), &name, all);
+            } else if name.ends_with(".py") {
+                all.insert(name, fs::read_to_string(entry.path()).unwrap());
+            }
+        }
+    }
+
+    /// The package itself, read as if it were a plugin.
+    #[test]
+    fn the_table_says_what_the_package_does() {
+        let mut all = BTreeMap::new();
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../python/synapse_sdk");
+        sources(&folder, "synapse_sdk", &mut all);
+        let modules = Modules::new(&all);
+        let place = |name: &str| {
+            modules.list.iter().enumerate().find_map(|(module, own)| {
+                let at = own.classes.iter().position(|class| class.name == name)?;
+                own.path.starts_with("synapse_sdk/plugins/").then_some((module, at))
+            })
+        };
+        for base in &BASES {
+            let line = modules.line(place(base.name).unwrap_or_else(|| panic!("{}", base.name)));
+            let own = |ancestor: &Ancestor| match ancestor {
+                Ancestor::Own(place) => Some(*place),
+                _ => None,
+            };
+            let classes: Vec<_> = line.iter().filter_map(own).map(|at| modules.class(at)).collect();
+            let above = classes.iter().skip(1).any(|class| Some(class.name.as_str()) == base.parent);
+            assert!(above || base.parent.is_none(), "{}", base.name);
+            let open = |name: &str| {
+                classes.iter().find_map(|class| class.methods.get(name)).copied()
+            };
+            for name in ["execute", "_get_model", "infer", "handle_input", "handle_output"] {
+                let mut line = vec![base];
+                while let Some(parent) = line.last().unwrap().parent {
+                    line.push(super::base(parent).unwrap());
+                }
+                let told = line.iter().find_map(|base| {
+                    let needed = base.needs.contains(&name).then_some(true);
+                    needed.or(base.has.contains(&name).then_some(false))
+                });
+                let callable = open(name).filter(|open| *open || name == "execute" || told.is_some());
+                assert_eq!(told, callable, "{}.{name}", base.name);
+            }
+            let literal = |name: &str| match modules.attribute(&line, name) {
+                Attribute::Set(module, value) if value != Value::None => match value {
+                    Value::Path(path) => Some(path.last().unwrap().to_lowercase()),
+                    other => modules.text(module, &other),
+                },
+                _ => None,
+            };
+            let own = |told: fn(&Base) -> Option<&'static str>| {
+                let mut at = Some(base);
+                while let Some(base) = at {
+                    if let Some(told) = told(base) {
+                        return Some(told.to_owned());
+                    }
+                    at = base.parent.and_then(super::base);
+                }
+                None
+            };
+            assert_eq!(own(|base| base.action_name), literal("action_name"), "{}", base.name);
+            assert_eq!(own(|base| base.category), literal("category"), "{}", base.name);
+            let output = literal("output_type").map(|name| {
+                let known = TYPES.iter().find(|(class, _)| class.to_lowercase() == name);
+                known.unwrap().1.to_owned()
+            });
+            assert_eq!(own(|base| base.output_type), output, "{}", base.name);
+            assert_eq!(base.params.is_some(), modules.params(&line) != Params::Absent, "{}", base.name);
+            assert_eq!(modules.attribute(&line, "method"), Attribute::Absent, "{}", base.name);
+        }
+        let index = modules.list.iter().position(|own| own.path == "synapse_sdk/plugins/types.py");
+        for (class, name) in TYPES {
+            let path = Value::Path(vec![class.to_owned()]);
+            assert_eq!(modules.data_type(index.unwrap(), &path), Ok(name.to_owned()));
+        }
+    }
 }
