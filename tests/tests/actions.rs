@@ -173,7 +173,7 @@ fn by_package(space: &Space, plugin: &str, action: &str, params: &Value) -> Came
         result: came.get("result").cloned(),
         class: error["class"].as_str().unwrap_or_default().to_owned(),
         message: format!("{} {}", error["message"], error["details"]),
-        fields: fields(&error["details"]["errors"]),
+        fields: fields(&error["details"]),
     }
 }
 
