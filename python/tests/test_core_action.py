@@ -84,7 +84,7 @@ def test_a_subclass_can_take_another_params_model() -> None:
 
 
 def test_a_forward_reference_does_not_count() -> None:
-    class Late(BaseAction["LaterParams"]):  # type: ignore[name-defined]  # noqa: F821
+    class Late(BaseAction["LaterParams"]):  # type: ignore[name-defined]
         pass
 
     assert not hasattr(Late, "params_model")

@@ -47,7 +47,7 @@ def test_message_levels(ctx: RuntimeContext, logger: Any, level: Any) -> None:
 def test_an_unknown_level_is_a_value_error_that_names_the_levels(
     ctx: RuntimeContext, logger: Any
 ) -> None:
-    with pytest.raises(ValueError, match="'loud'.*debug, info, success, warning, danger"):
+    with pytest.raises(ValueError, match=r"'loud'.*debug, info, success, warning, danger"):
         ctx.log_message("x", "loud")
     assert logger.events == []
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from synapse_sdk.plugins import context, utils
-from synapse_sdk.plugins.environment import PluginEnvironment
 from synapse_sdk.plugins.enums import RunMethod
+from synapse_sdk.plugins.environment import PluginEnvironment
 
 ENV = PluginEnvironment(
     {
@@ -56,7 +56,9 @@ def test_getters(getter: str, key: str, expected: Any) -> None:
     assert type(found) is type(expected)
 
 
-@pytest.mark.parametrize("getter", ["get", "get_str", "get_int", "get_float", "get_bool", "get_list"])
+@pytest.mark.parametrize(
+    "getter", ["get", "get_str", "get_int", "get_float", "get_bool", "get_list"]
+)
 def test_defaults(getter: str) -> None:
     assert getattr(ENV, getter)("MISSING") is None
     fallback = object()

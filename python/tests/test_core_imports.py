@@ -17,17 +17,55 @@ BASELINE = "from pydantic import BaseModel, Field\nclass A(BaseModel): a: int\n"
 
 HEAVY = ("asyncio", "http", "logging", "ray", "requests", "ssl", "tqdm", "urllib3", "yaml")
 
-GUIDE_AND_DOCUMENTED = """
-    BaseAction NoResult validate_result action BaseTrainAction TrainContext BaseExportAction
-    ExportContext BaseUploadAction UploadContext BaseInferenceAction InferenceContext
-    InferenceProgressCategories BaseDeploymentAction DeploymentContext
-    DeploymentProgressCategories BaseServeDeployment create_serve_multiplexed_model_id BaseStep
-    BaseStepContext StepResult StepRegistry Orchestrator LoggingStep TimingStep ValidationStep
-    run_plugin RuntimeContext ActionConfig PluginConfig PluginCategory MetricsCategory
-    ActionNotFoundError ExecutionError PluginError ValidationError pydantic_to_ui_schema
-    get_action_ui_schema ExportResult InferenceResult MetricsResult TrainResult UploadResult
-    WeightsResult TrainProgressCategories ExportProgressCategories UploadProgressCategories
-""".split()
+GUIDE_AND_DOCUMENTED = [
+    "BaseAction",
+    "NoResult",
+    "validate_result",
+    "action",
+    "BaseTrainAction",
+    "TrainContext",
+    "BaseExportAction",
+    "ExportContext",
+    "BaseUploadAction",
+    "UploadContext",
+    "BaseInferenceAction",
+    "InferenceContext",
+    "InferenceProgressCategories",
+    "BaseDeploymentAction",
+    "DeploymentContext",
+    "DeploymentProgressCategories",
+    "BaseServeDeployment",
+    "create_serve_multiplexed_model_id",
+    "BaseStep",
+    "BaseStepContext",
+    "StepResult",
+    "StepRegistry",
+    "Orchestrator",
+    "LoggingStep",
+    "TimingStep",
+    "ValidationStep",
+    "run_plugin",
+    "RuntimeContext",
+    "ActionConfig",
+    "PluginConfig",
+    "PluginCategory",
+    "MetricsCategory",
+    "ActionNotFoundError",
+    "ExecutionError",
+    "PluginError",
+    "ValidationError",
+    "pydantic_to_ui_schema",
+    "get_action_ui_schema",
+    "ExportResult",
+    "InferenceResult",
+    "MetricsResult",
+    "TrainResult",
+    "UploadResult",
+    "WeightsResult",
+    "TrainProgressCategories",
+    "ExportProgressCategories",
+    "UploadProgressCategories",
+]
 
 
 def loaded_by(code: str) -> set[str]:

@@ -202,7 +202,7 @@ def test_a_finished_logger_refuses(logger: Any) -> None:
         lambda: logger.set_progress_failed("a"),
         lambda: logger.set_metrics({"a": 1}, "a"),
     ):
-        with pytest.raises(RuntimeError, match="^Cannot log to a finished logger$"):
+        with pytest.raises(RuntimeError, match=r"^Cannot log to a finished logger$"):
             call()
 
 
@@ -481,7 +481,7 @@ def test_a_backend_that_is_down_fails_nothing(monkeypatch: pytest.MonkeyPatch) -
     assert len(caught) == 1
     backend.down = False
     one.finish()
-    kind, entries = backend.calls[0]
+    _, entries = backend.calls[0]
     assert [entry["data"]["content"] for entry in entries] == ["2", "3", "4"]
     assert backend.calls[1][0] == "job"
 

@@ -126,7 +126,7 @@ def test_registry() -> None:
     assert steps
     assert not StepRegistry()
     for insert in (steps.insert_after, steps.insert_before):
-        with pytest.raises(ValueError, match="^Step 'x' not found$"):
+        with pytest.raises(ValueError, match=r"^Step 'x' not found$"):
             insert("x", Step("y"))
 
 

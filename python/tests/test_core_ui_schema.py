@@ -61,7 +61,7 @@ def item(annotation: Any, default: Any = ...) -> dict[str, Any]:
         (dict, "text"),
         (set, "text"),
         (tuple, "text"),
-        (Optional[int], "number"),  # noqa: UP007, UP045
+        (Optional[int], "number"),  # noqa: UP045
         (int | None, "number"),
         (None | int, "number"),
         (bool | None, "checkbox"),
@@ -82,7 +82,7 @@ def item(annotation: Any, default: Any = ...) -> dict[str, Any]:
         (type[int], "text"),
         (FileField, "text"),
         (Annotated[int, "note"], "number"),
-        (Optional[Annotated[int, Field(ge=1)]], "number"),  # noqa: UP007, UP045
+        (Optional[Annotated[int, Field(ge=1)]], "number"),  # noqa: UP045
         (PositiveInt, "number"),
         (conint(ge=2), "number"),
     ],
@@ -350,7 +350,7 @@ def test_inherited_fields_come_first() -> None:
 
 def test_a_model_that_was_not_finished() -> None:
     class Early(BaseModel):
-        later: "Later | None" = None
+        later: Later | None = None
         count: int = 1
 
     class Later(BaseModel):

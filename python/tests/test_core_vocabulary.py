@@ -94,9 +94,7 @@ TYPES = [
 
 
 @pytest.mark.parametrize(("class_name", "name", "format", "parent"), TYPES)
-def test_semantic_types(
-    class_name: str, name: str, format: str | None, parent: str | None
-) -> None:
+def test_semantic_types(class_name: str, name: str, format: str | None, parent: str | None) -> None:
     cls = getattr(types, class_name)
     assert cls.name == name
     assert cls.format == format
@@ -126,10 +124,18 @@ def test_a_plugins_own_type() -> None:
     assert not Tiles.is_compatible_with(types.Model)
 
 
-ERRORS = (
-    "ValidationError ActionNotFoundError ExecutionError ModelLoadError PluginUploadError "
-    "ArchiveError BuildError ChecksumMismatchError PluginRunError GitHubArchiveError"
-).split()
+ERRORS = [
+    "ValidationError",
+    "ActionNotFoundError",
+    "ExecutionError",
+    "ModelLoadError",
+    "PluginUploadError",
+    "ArchiveError",
+    "BuildError",
+    "ChecksumMismatchError",
+    "PluginRunError",
+    "GitHubArchiveError",
+]
 
 
 @pytest.mark.parametrize("name", ERRORS)
