@@ -10,7 +10,6 @@ import threading
 from pathlib import Path
 
 import pytest
-
 from synapse_sdk import exceptions as errors
 from synapse_sdk.clients import upload as uploading
 from synapse_sdk.clients.backend import BackendClient
@@ -18,7 +17,7 @@ from synapse_sdk.clients.credentials import get_client
 from synapse_sdk.clients.download import DownloadMismatchError
 from synapse_sdk.clients.embedded import EmbeddedClient
 from synapse_sdk.clients.transport import Transport, retry_after, shown
-from tests.action_run import backend, client  # noqa: F401
+from tests.action_run import backend_fixture, client_fixture  # noqa: F401
 from tests.fake_backend import TOKEN, FakeBackend, sha256
 
 

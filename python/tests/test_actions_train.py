@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 from pydantic import BaseModel, Field
-
 from synapse_sdk import exceptions as client_errors
 from synapse_sdk.clients.cache import DownloadCache, pack
 from synapse_sdk.plugins import BaseTrainAction
@@ -25,7 +24,7 @@ from synapse_sdk.plugins.enums import PluginCategory
 from synapse_sdk.plugins.errors import ExecutionError, PluginError
 from synapse_sdk.plugins.steps import BaseStep, StepRegistry, StepResult
 from synapse_sdk.plugins.types import ModelWeights, YOLODataset
-from tests.action_run import backend, bare_ctx, client, ctx  # noqa: F401
+from tests.action_run import backend_fixture, bare_ctx, client_fixture, ctx_fixture  # noqa: F401
 
 FILES: dict[str, tuple[str | None, bytes]] = {
     "images/train/a.jpg": ("train", b"image a"),
