@@ -298,7 +298,8 @@ def test_results_that_json_cannot_hold_and_those_not_as_declared(tmp_path: Path)
     text = HEAD + (
         "import pathlib\nclass R(BaseModel):\n    path: pathlib.Path\n"
         "class TrainAction(BaseAction[P]):\n    result_model = R\n"
-        "    def execute(self): return R(path='/a') if self.params.epochs == 1 else {'path': 1, 'x': float('nan')}\n"
+        "    def execute(self):\n        if self.params.epochs == 1: return R(path='/a')\n"
+        "        return {'path': 1, 'x': float('nan')}\n"
     )
     plugin(tmp_path, train=text)
     good = Run(tmp_path)
@@ -356,7 +357,8 @@ import multiprocessing, os
 def chatter(n):
     for i in range(200):
         self.ctx.log_message(f"{n}:{i}:" + "x" * (i * 97))
-processes = [multiprocessing.get_context("fork").Process(target=chatter, args=(n,)) for n in range(4)]
+Process = multiprocessing.get_context("fork").Process
+processes = [Process(target=chatter, args=(n,)) for n in range(4)]
 [p.start() for p in processes]
 chatter(9)
 [p.join() for p in processes]
