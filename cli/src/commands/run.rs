@@ -4,12 +4,14 @@ use std::{
     env,
     fs::{self, File},
     io::{self, Read},
+    net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
 use serde_json::{Value, json};
+use synapse_backend::http::{Running, Server, new_token};
 use synapse_backend::{Embedded, NewRun, RunStatus, RunUpdate};
 use synapse_engine::{
     Cancel, Decision, Digest, Failure, FailureKind, GraphBuilder, NodeReport, NodeState,
@@ -341,6 +343,7 @@ fn execute(
         scratch,
         limits: wanted.limits,
         request: request(args, wanted, &cache),
+        configured: configured(app)?,
     };
     let node = Arc::new(RunNode {
         plugin: Arc::clone(&wanted.plugin),
@@ -456,6 +459,7 @@ struct OneRun {
     scratch: PathBuf,
     limits: Limits,
     request: RunRequest,
+    configured: Option<BackendAccess>,
 }
 
 /// Everything goes to the screen and into the record.
@@ -501,7 +505,15 @@ impl OneRun {
         };
         let id = self.backend.run_create(&new).map_err(refused)?;
         let output = self.backend.run_output(id);
-        let access = self.access()?;
+        // Up as long as the action runs; the action may never call it.
+        let server = match &self.configured {
+            Some(_) => None,
+            None => Some(self.serve().map_err(refused)?),
+        };
+        let access = self
+            .configured
+            .clone()
+            .or_else(|| server.as_ref().map(access));
         let request = RunRequest {
             job_id: id.to_string(),
             backend: access,
@@ -534,10 +546,46 @@ impl OneRun {
         report
     }
 
-    /// The backend that the action talks to.
-    fn access(&self) -> Result<Option<BackendAccess>, Failure> {
-        Ok(None)
+    /// The backend of this machine, for this run.
+    fn serve(&self) -> Result<Running, synapse_backend::BackendError> {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        Server::start(Arc::clone(&self.backend), address, new_token()?)
     }
+}
+
+fn access(server: &Running) -> BackendAccess {
+    BackendAccess {
+        host: server.url.clone(),
+        token: server.token.clone(),
+        source: "embedded",
+        tenant: None,
+        user_token: None,
+        agent: None,
+    }
+}
+
+/// The platform that the environment or a login names, with a token for it.
+fn configured(app: &App) -> Result<Option<BackendAccess>, Failure> {
+    let saved = credentials::load(&app.home.config_file())?;
+    let text = |name: &str| {
+        let value = (app.variable)(name)?.into_string().ok()?;
+        Some(value).filter(|value| !value.is_empty())
+    };
+    let (host, token) = (text("SYNAPSE_HOST"), text("SYNAPSE_ACCESS_TOKEN"));
+    // A saved token goes to the host that it was saved for, and to no other.
+    let pair = match (host, token) {
+        (Some(host), Some(token)) => Some((host, token)),
+        _ if saved.profile.as_deref() == Some(credentials::LOCAL) => None,
+        _ => saved.platform,
+    };
+    Ok(pair.map(|(host, token)| BackendAccess {
+        host,
+        token,
+        source: "configured",
+        tenant: text("SYNAPSE_PLUGIN_RUN_TENANT"),
+        user_token: text("SYNAPSE_PLUGIN_RUN_USER_TOKEN"),
+        agent: None,
+    }))
 }
 
 /// What is recorded of a run's end.
