@@ -366,8 +366,11 @@ fn troubleshooting() {
     expect_text(&run, &["Action not found: trian", "train"]);
 
     // ValidationError: invalid JSON, and params that are refused.
-    let run = guide.shell(&format!("{train}'{{dataset: 123}}'")).expect(2);
-    expect_text(&run, &["--params", "JSON"]);
+    let run = guide.shell(&format!("{train}'{{dataset: 123}}'")).expect(1);
+    expect_text(
+        &run,
+        &["Invalid JSON params", "--params '{\"key\": \"value\"}'"],
+    );
     let run = guide
         .shell(&format!("{train}'{{\"epochs\": 0}}'"))
         .expect(1);
