@@ -111,15 +111,14 @@ fn by_command(space: &Space, plugin: &str, action: &str, params: &Value) -> Came
         &params.to_string(),
     ]);
     let document = run.json();
-    let failed = document["error"].is_object();
+    let failed = document["ok"] == false;
     assert_eq!(run.code(), i32::from(failed), "{run:#?}");
     let error = &document["error"];
-    let python = &error["python"];
     Came {
         result: (!failed).then(|| document["result"].clone()),
-        class: python["class"].as_str().unwrap_or_default().to_owned(),
+        class: error["class"].as_str().unwrap_or_default().to_owned(),
         message: format!("{} {}", error["message"], error["details"]),
-        fields: fields(&python["errors"]),
+        fields: fields(&error["errors"]),
     }
 }
 
@@ -311,5 +310,16 @@ fn their_own_tests_pass() {
             plugin.display(),
             String::from_utf8_lossy(&output.stdout)
         );
+    }
+}
+
+#[test]
+fn params_are_an_object() {
+    let space = space();
+    let plugin = ["plugin", "run", "collect", "--plugin", "word-report"];
+    for params in ["[1]", "3", "null", "\"text\""] {
+        let run = space.synapse(&[&plugin[..], &["--params", params]].concat());
+        assert_eq!(run.code(), 1, "{run:?}");
+        assert!(run.stderr.contains("object"), "{run:?}");
     }
 }
