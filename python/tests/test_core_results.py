@@ -66,6 +66,10 @@ class Holder(BaseModel):
     path: Path
 
 
+class Loose(BaseModel):
+    any: Any
+
+
 @pytest.mark.parametrize(
     ("value", "expected"),
     [
@@ -91,7 +95,6 @@ class Holder(BaseModel):
         (Decimal("1.5"), "1.5"),
         (UUID(int=1), "00000000-0000-0000-0000-000000000001"),
         (b"abc", "abc"),
-        (SecretStr("hidden"), "**********"),
         (Scalar(), 0.5),
         (Array(), [[1, 2], [3, 4]]),
         (Holder(scalar=Scalar(), path=Path("p")), {"scalar": 0.5, "path": "p"}),
@@ -111,9 +114,16 @@ def test_plain_keys_are_text() -> None:
 
 def test_plain_of_numbers_without_json_form() -> None:
     assert math.isnan(plain(math.nan))
+    assert plain(Loose(any=math.nan), finite=True) == {"any": None}
+    assert plain({Decimal("NaN")}, finite=True) == ["NaN"]
     found = plain({"a": math.nan, "b": [math.inf]}, finite=True)
     assert found == {"a": None, "b": [None]}
     assert json.dumps(found, allow_nan=False)
+
+
+def test_plain_hides_secrets() -> None:
+    assert "*****" in plain(SecretStr("hidden"))
+    assert "hidden" not in plain(SecretStr("hidden"))
 
 
 def test_plain_ends_with_cycles_and_mocks() -> None:

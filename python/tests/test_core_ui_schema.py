@@ -69,7 +69,7 @@ def item(annotation: Any, default: Any = ...) -> dict[str, Any]:
         (int | str, "number"),
         (str | int, "text"),
         (Union[None, float, str], "number"),  # noqa: UP007
-        (None, "text"),
+        (type(None), "text"),
         (Literal["a", "b"], "text"),
         (Literal[1, 2], "text"),
         (Colour, "text"),
