@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import re
+import socket
 import threading
 from email.parser import BytesParser
 from email.policy import HTTP
@@ -37,12 +38,17 @@ class FakeBackend:
         self.faults: dict[tuple[str, str], list[Any]] = {}
         self.token: str | None = TOKEN
         self.page = 100
+        self.connections: list[socket.socket] = []
         owner = self
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
             wbufsize = -1  # one packet per answer
             backend = owner
+
+            def setup(self) -> None:
+                super().setup()
+                owner.connections.append(self.connection)
 
             def log_message(self, *args: Any) -> None:
                 pass
@@ -66,6 +72,9 @@ class FakeBackend:
     def stop(self) -> None:
         self.server.shutdown()
         self.server.server_close()
+        for connection in self.connections:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
 
     def count(self, method: str, prefix: str) -> int:
         return sum(1 for m, path, _ in self.requests if m == method and path.startswith(prefix))
@@ -145,7 +154,9 @@ def answer(handler: BaseHTTPRequestHandler, backend: FakeBackend) -> None:
             send(handler, *fault)
             return
     if path == "health/":
-        send(handler, 200, {}, {"status": "ok"})
+        challenge = query.get("challenge", [""])[0]
+        proof = sha256(f"{backend.token}:{challenge}".encode())
+        send(handler, 200, {}, {"status": "ok", "proof": proof})
         return
     if backend.token and handler.headers.get("Synapse-Access-Token") != f"Token {backend.token}":
         send(handler, 401, {}, {"detail": "no such token"})

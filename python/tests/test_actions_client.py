@@ -379,3 +379,52 @@ def test_a_server_that_does_not_prove_itself_gets_no_token(home, backend):
         made.get_job(1)
     assert [path for _, path, _ in backend.requests] == ["health/"]
     assert not any("embedded-token" in str(headers) for _, _, headers in backend.requests)
+
+
+def announce(home: Path, server: FakeBackend) -> None:
+    record = {"url": server.url, "token": server.token, "pid": os.getpid()}
+    (home / "data/backend").mkdir(parents=True, exist_ok=True)
+    (home / "data/backend/serve.json").write_text(json.dumps(record))
+
+
+def test_a_backend_that_went_is_found_again(home, backend, tmp_path):
+    former = FakeBackend()
+    former.token = "token-of-the-former"
+    announce(home, former)
+    made = get_client({})
+    assert made is not None and made.get_job(1)["id"] == 1
+    url = former.add_file(b"weights")
+    former.stop()
+    announce(home, backend)
+    backend.add_file(b"weights")
+    # A write too: nothing was sent to what does not listen.
+    made.create_logs({"event": "x"})
+    assert backend.logs == [{"event": "x"}]
+    assert made.download(url, tmp_path / "f").read_bytes() == b"weights"
+    assert not any("token-of-the-former" in str(headers) for _, _, headers in backend.requests)
+
+
+def test_no_proxy_sees_what_goes_to_this_machine(backend, client, monkeypatch):
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    monkeypatch.setenv("no_proxy", "")
+    assert client.get_job(1)["id"] == 1
+    far = BackendClient("http://backend.invalid", TOKEN)
+    far.transport.sleep = lambda _: None
+    with pytest.raises(errors.ClientConnectionError) as caught:
+        far.get_job(1)
+    assert TOKEN not in str(caught.value)
+
+
+def test_a_proxy_is_used_for_other_hosts(backend, monkeypatch):
+    monkeypatch.setenv("http_proxy", backend.url)
+    monkeypatch.setenv("no_proxy", "")
+    backend.faults[("GET", "jobs/1/")] = []
+    far = BackendClient("http://backend.invalid", TOKEN)
+    far.transport.sleep = lambda _: None
+    assert far.get_job(1)["id"] == 1
+
+
+def test_values_that_are_no_json_are_sent_as_what_they_mean(backend, client, tmp_path):
+    client.create_logs({"path": tmp_path, "loss": float("nan")})
+    assert backend.logs == [{"path": str(tmp_path), "loss": None}]

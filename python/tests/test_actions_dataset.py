@@ -251,7 +251,31 @@ def test_an_own_output_folder_and_what_is_in_the_way(yolo, tmp_path):
     (tmp_path / "mine/thesis.txt").write_text("x")
     with pytest.raises(PluginError, match="holds other files"):
         convert(bare_ctx(), **wanted, output_dir=tmp_path / "mine")
+    (yolo / ".complete").write_text("{}")
+    for own in (yolo, tmp_path):
+        with pytest.raises(PluginError, match="holds the dataset itself"):
+            convert(bare_ctx(), **wanted, output_dir=own)
     assert (tmp_path / "mine/thesis.txt").exists()
+
+
+def test_two_that_convert_the_same_meet(yolo, tmp_path, monkeypatch):
+    from concurrent.futures import ThreadPoolExecutor
+
+    from synapse_sdk.plugins.actions.dataset import conversion
+
+    made: list[str] = []
+    original = conversion.get_converter
+
+    def counted(source: str, target: str) -> Any:
+        made.append(target)
+        return original(source, target)
+
+    monkeypatch.setattr(conversion, "get_converter", counted)
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: conversion.convert_dataset(yolo, "yolo", "coco"), range(4)))
+    assert made == ["coco"]
+    assert all(one == found[0] for one in found)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["yolo", "yolo_coco"]
 
 
 def test_what_convert_refuses(tmp_path):

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 from pydantic import BaseModel, ValidationError
@@ -145,6 +146,7 @@ def test_an_own_exporter_and_items_that_fail(backend, ctx, tmp_path):
     backend.add_dataset(8, {"x.jpg": ("val", b"x")})
     with pytest.raises(RuntimeError, match="no item could be exported: not for training"):
         export(ctx, OnlyTrainExport, name="second", filter={"dataset": 8})
+    assert not (tmp_path / "exports/second").exists()
 
 
 def test_an_exporter_alone_needs_no_backend(tmp_path):
@@ -357,8 +359,8 @@ class Label(BaseAutoLabelAction[AutoLabelParams]):
         return None
 
 
-def test_automatic_labelling_asks_the_agent(mocker):
-    run = bare_ctx(agent_client=mocker.Mock())
+def test_automatic_labelling_asks_the_agent():
+    run = bare_ctx(agent_client=mock.Mock())
     run.agent_client.run_plugin.return_value = {"boxes": [1]}
     wanted = {"plugin": "yolov8", "version": "1.0.0", "model_id": 3, "url": "u"}
     assert Label.dispatch(wanted, run) == {"boxes": [1]}
@@ -428,7 +430,7 @@ class Body(BaseModel):
     value: int
 
 
-def test_a_serve_class_answers_and_gets_its_model(backend, ctx, monkeypatch, mocker):
+def test_a_serve_class_answers_and_gets_its_model(backend, ctx, monkeypatch):
     served = Served(backend.url)
     assert asyncio.run(served.infer_batch([1, 2])) == [2, 3]
 
@@ -441,8 +443,8 @@ def test_a_serve_class_answers_and_gets_its_model(backend, ctx, monkeypatch, moc
     with pytest.raises(asyncio.TimeoutError):
         asyncio.run(ask({"value": -1}, 0.01))
     backend.add_model(5, "w.pt", b"weights")
-    serve = mocker.Mock()
-    monkeypatch.setitem(sys.modules, "ray", mocker.Mock(serve=serve))
+    serve = mock.Mock()
+    monkeypatch.setitem(sys.modules, "ray", mock.Mock(serve=serve))
     monkeypatch.setitem(sys.modules, "ray.serve", serve)
     serve.get_multiplexed_model_id.return_value = create_serve_multiplexed_model_id(
         5, backend.token, backend.url

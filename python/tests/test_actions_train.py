@@ -8,6 +8,7 @@ import types
 import zipfile
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 from pydantic import BaseModel, Field
@@ -402,8 +403,8 @@ def test_without_a_client_the_hint_of_the_guide(tmp_path):
         action.create_model(tmp_path)
 
 
-def test_a_mocked_client(tmp_path, mocker):
-    mocked = mocker.Mock()
+def test_a_mocked_client(tmp_path):
+    mocked = mock.Mock()
     mocked.create_model.return_value = {"id": 3}
     path = tmp_path / "best.pt"
     path.touch()

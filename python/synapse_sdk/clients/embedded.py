@@ -17,13 +17,18 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
+from urllib.parse import urlsplit, urlunsplit
 
 from synapse_sdk import exceptions as errors
 from synapse_sdk.clients import places
 from synapse_sdk.clients.backend import BackendClient
-from synapse_sdk.clients.transport import Transport
+from synapse_sdk.clients.transport import Secret, Transport, origin
+
+if TYPE_CHECKING:
+    from urllib3 import BaseHTTPResponse
 
 #: Seconds that a start may take, and that a stop waits.
 START, STOP = 30.0, 5.0
@@ -47,16 +52,21 @@ def available() -> bool:
     return _found is not None or _recorded() is not None or executable() is not None
 
 
-def embedded_backend() -> tuple[str, str] | None:
+def embedded_backend(gone: str | None = None) -> tuple[str, str] | None:
     """Return address and token of the embedded backend, starting it if none runs.
 
     None means that there is no `synapse` command to start it with.
+
+    Args:
+        gone: An address that nothing answers at any more; it is not given again.
 
     Raises:
         ClientConnectionError: It does not start; the text says what it said.
     """
     global _found
     with _lock:
+        if _found is not None and _found[0] == gone:
+            _found = None
         if _found is None:
             _found = _running() or _start()
         return _found
@@ -161,6 +171,45 @@ def _stop(process: subprocess.Popen[bytes], owner: int) -> None:
             process.wait()
 
 
+class EmbeddedTransport(Transport):
+    """Talks to the embedded backend, wherever it is by now.
+
+    One that another process started ends with that process; then the next is found or started,
+    over the same data. Addresses of files that the former gave out mean the present one.
+    """
+
+    def __init__(self, place: tuple[str, str], timeout: tuple[float, float]) -> None:
+        super().__init__(place[0], _headers(place[1]), timeout)
+        self._address = place[0]
+        self._former: set[tuple[str, str, int | None]] = set()
+
+    def url(self, path: str) -> str:
+        """Return `path` as a whole address at the present backend."""
+        whole = super().url(path)
+        if origin(whole) not in self._former:
+            return whole
+        here = urlsplit(self.base_url)
+        return urlunsplit(urlsplit(whole)._replace(scheme=here.scheme, netloc=here.netloc))
+
+    def _once(
+        self, method: str, url: str, body: bytes | None, headers: Mapping[str, str]
+    ) -> BaseHTTPResponse:
+        before = self._address
+        try:
+            return super()._once(method, self.url(url), body, headers)
+        except errors.ClientConnectionError as error:
+            if not error.nothing_sent or origin(self.url(url)) != origin(before):
+                raise
+            place = embedded_backend(gone=before)
+            if place is None or place[0] == before:
+                raise
+            with self._lock:
+                self._former = (self._former | {origin(before)}) - {origin(place[0])}
+                self._address, self.base_url = place[0], place[0].rstrip("/") + "/"
+                self._secrets = {name: Secret(value) for name, value in _headers(place[1]).items()}
+        return super()._once(method, self.url(url), body, headers)
+
+
 class EmbeddedClient(BackendClient):
     """A client of the embedded backend, which is found or started on the first call."""
 
@@ -178,5 +227,5 @@ class EmbeddedClient(BackendClient):
                     "the `synapse` command is gone, so the embedded backend cannot start",
                     nothing_sent=True,
                 )
-            self._transport = Transport(place[0], _headers(place[1]), (10.0, self._timeout))
+            self._transport = EmbeddedTransport(place, (10.0, self._timeout))
         return self._transport

@@ -8,6 +8,7 @@ never resent: the server may have acted.
 from __future__ import annotations
 
 import email.utils
+import ipaddress
 import json
 import os
 import random
@@ -73,6 +74,16 @@ def origin(url: str) -> tuple[str, str, int | None]:
     parts = urlsplit(url)
     usual = {"http": 80, "https": 443}.get(parts.scheme)
     return parts.scheme, (parts.hostname or "").lower(), parts.port or usual
+
+
+def is_loopback(host: str) -> bool:
+    """Say whether `host` is this machine: no proxy is to see what is sent there."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def retry_after(headers: Mapping[str, str], now: float | None = None) -> float | None:
@@ -142,7 +153,8 @@ class Transport:
 
         parts = urlsplit(url)
         proxy = getproxies().get(parts.scheme, "")
-        if proxy and proxy_bypass(parts.hostname or ""):
+        host = parts.hostname or ""
+        if proxy and (is_loopback(host) or proxy_bypass(host)):
             proxy = ""
         # Sockets of a parent process are not to be shared by its forked children.
         key = (os.getpid(), proxy)
@@ -341,7 +353,10 @@ class Transport:
         """
         head = dict(headers or {})
         if data is not None:
-            body = json.dumps(data, ensure_ascii=False).encode()
+            from synapse_sdk.plugins.results import plain
+
+            # Metrics come as numpy scalars, paths as paths; NaN is no JSON.
+            body = json.dumps(plain(data, finite=True), ensure_ascii=False).encode()
             head["Content-Type"] = "application/json"
         again = method in IDEMPOTENT if idempotent is None else idempotent
         for attempt in range(TRIES):

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import os
 import shutil
+import uuid
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from synapse_sdk.plugins.errors import PluginError
@@ -37,6 +42,13 @@ def convert_dataset(
         config = find_description(path) if source == "yolo" else None
         return Converted(path, source, config, sum(1 for p in path.rglob("*") if p.is_file()))
     folder = output or path.with_name(f"{path.name}_{target}")
+    if path.resolve().is_relative_to(folder.resolve()):
+        raise PluginError(f"{folder} holds the dataset itself; name another output_dir")
+    with _alone(path):
+        return _made(path, source, target, folder)
+
+
+def _made(path: Path, source: str, target: str, folder: Path) -> Converted:
     state = _state(path, source)
     before = _before(folder, target, state)
     if before is not None:
@@ -46,26 +58,45 @@ def convert_dataset(
     except ValueError as error:
         details = {"source": source, "target": target, "passed_on_as_is": list(PLATFORM)}
         raise PluginError(str(error), details) from None
-    if folder.exists():
-        if not (folder / MARKER).is_file() and any(folder.iterdir()):
-            raise PluginError(f"{folder} holds other files; name another output_dir")
-        shutil.rmtree(folder)
+    stale = folder.exists()
+    if stale and not (folder / MARKER).is_file() and any(folder.iterdir()):
+        raise PluginError(f"{folder} holds other files; name another output_dir")
+    working = folder.with_name(f".{folder.name}-{uuid.uuid4().hex}")
     try:
-        done = converter.convert(path, folder)
+        done = converter.convert(path, working)
+        config = done.config_path.relative_to(working) if done.config_path else None
+        record = {
+            "source": state,
+            "format": target,
+            "config_path": config.as_posix() if config is not None else None,
+            "count": done.count,
+            "classes": done.classes,
+            "notes": done.notes,
+        }
+        (working / MARKER).write_text(json.dumps(record, ensure_ascii=False), "utf-8")
+        if stale:
+            shutil.rmtree(folder)
+        working.rename(folder)
     except ValueError as error:
-        raise PluginError(
-            f"the dataset cannot be converted: {error}", {"path": str(path)}
-        ) from None
-    record = {
-        "source": state,
-        "format": target,
-        "config_path": str(done.config_path.relative_to(folder)) if done.config_path else None,
-        "count": done.count,
-        "classes": done.classes,
-        "notes": done.notes,
-    }
-    (folder / MARKER).write_text(json.dumps(record, ensure_ascii=False), "utf-8")
-    return done
+        details = {"path": str(path)}
+        raise PluginError(f"the dataset cannot be converted: {error}", details) from None
+    finally:
+        shutil.rmtree(working, ignore_errors=True)
+    return replace(done, path=folder, config_path=folder / config if config is not None else None)
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Hold a lock on `folder` itself: one process converts it, others wait and take the result."""
+    import fcntl
+
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # a filesystem without locks
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 def _state(path: Path, source: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -38,6 +39,12 @@ class InitializeStep(BaseStep[ExportContext]):
             return StepResult(success=False, error=f"{folder} holds another export")
         context.output_path = folder
         return StepResult(data={"output_path": str(folder)}, rollback_data={"path": str(folder)})
+
+    def rollback(self, context: ExportContext, result: StepResult) -> None:
+        """Take away what a failed export has written, so that it can be started again."""
+        path = result.rollback_data.get("path")
+        if path:
+            shutil.rmtree(path, ignore_errors=True)
 
 
 class FetchResultsStep(BaseStep[ExportContext]):

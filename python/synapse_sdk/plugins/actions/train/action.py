@@ -122,7 +122,7 @@ class BaseTrainAction(BackendHelpers, BaseAction[P], Generic[P]):
         dataset_id = param(self.params, "dataset")
         if dataset_id is None:
             raise ValueError("params.dataset is not set: there is no dataset to get")
-        local = download_cache(self.ctx).dataset(dataset_id, splits=param(self.params, "splits"))
+        local = download_cache(self.ctx).dataset(dataset_id, splits=_splits(self.params))
         self.ctx.log_dev_event(
             f"dataset {dataset_id}: {local.count} files, {local.downloaded} downloaded",
             {"dataset": dataset_id, "count": local.count, "downloaded": local.downloaded},
@@ -219,3 +219,11 @@ class BaseTrainAction(BackendHelpers, BaseAction[P], Generic[P]):
             except ImportError:
                 return
             tune.report(metrics)
+
+
+def _splits(params: Any) -> list[str] | None:
+    """Return the splits that the params choose; a plugin's own `splits` may be something else."""
+    chosen = param(params, "splits")
+    if isinstance(chosen, (list, tuple, set)) and all(isinstance(name, str) for name in chosen):
+        return list(chosen) or None
+    return None
