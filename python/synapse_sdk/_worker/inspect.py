@@ -34,6 +34,7 @@ class Child:
         self.stubbed: list[str] = []
         self.why: str | None = None
         self.done = False
+        self.complete = False
         self._text = b""
         self.folder = tempfile.mkdtemp(prefix="inspect-")
         self.pipe, write = os.pipe()
@@ -59,7 +60,7 @@ class Child:
                 told = json.loads(line)
                 self.stubbed = [str(name) for name in told["stubbed"]]
                 if told["action"] is None:
-                    self.done = True
+                    self.done = self.complete = True
                 else:
                     self.actions[told["action"]] = told["answer"]
             except (ValueError, KeyError, TypeError):
@@ -82,8 +83,8 @@ class Child:
     def close(self) -> None:
         """End the child and all of its own children, and take its folder away."""
         group = abs(self.pid)
-        if self.pid > 0 and self.why is None and not self._text:
-            # It is about to leave by itself.
+        if self.pid > 0 and self.why is None and not self.complete:
+            # It said no more, so it is about to leave; how is worth knowing.
             self._ended(self._wait(0.05))
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(group, signal.SIGKILL)
@@ -209,8 +210,11 @@ def _warm() -> None:
     import pydantic.json_schema
     import pydantic.networks
 
+    import synapse_sdk._worker.look
+    import synapse_sdk._worker.sources
     import synapse_sdk.plugins
     import synapse_sdk.plugins.executors.trace
+    import synapse_sdk.plugins.types
     import synapse_sdk.plugins.ui_schema
 
     for name in synapse_sdk.plugins.__all__:
