@@ -15,7 +15,12 @@ use synapse_engine::{
     store::{Hook, Ledger, SqliteStore},
     store_failure,
 };
-use synapse_rules::{counters::Counters, python::Variables, target::Target};
+use synapse_rules::{
+    counters::Counters,
+    environment::Environments,
+    python::{Variables, process::Children},
+    target::Target,
+};
 
 use crate::{args::Output, credentials, home::Home, signals::Signals};
 
@@ -118,6 +123,12 @@ impl App {
     /// The environment variables of this process, for what starts others.
     pub fn variables(&self) -> Variables {
         Variables::of(std::env::vars_os())
+    }
+
+    /// Where environments come from.
+    pub fn environments(&self, session: &Session) -> Environments {
+        let children = Arc::new(Children);
+        Environments::new(&self.home.store, session, self.variables(), children)
     }
 
     /// The target that a login or `--local` chose; without either, why there is none.

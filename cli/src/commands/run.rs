@@ -21,7 +21,7 @@ use synapse_rules::{
     action::{self, RunNode},
     config::{self, Config},
     environment::Ready,
-    plugin::{self, Above, Plugin, Trust},
+    plugin::{self, Plugin},
     worker::{
         Launcher,
         ending::Ending,
@@ -147,19 +147,7 @@ fn load(
     limits: Limits,
 ) -> Result<(Wanted, PathBuf), Failure> {
     let selected = pick(app, args)?;
-    let source = selected
-        .sources
-        .first()
-        .ok_or_else(|| Failure::bug("no plugin selected"))?;
-    let above = Above::default();
-    let index = &selected.workspace.index;
-    let now = app::nanoseconds();
-    let plugin = plugin::load(source, index, &above, Trust::Stat, now, &app.counters)?;
-    if plugin.fresh {
-        selected
-            .workspace
-            .save(&[(source.place.clone(), plugin.section.clone())]);
-    }
+    let (plugin, config) = super::lock::load(app, &selected)?;
     if let Some(code) = args.plugin.as_deref()
         && code != plugin.head.code
         && code != plugin.subject()
@@ -177,15 +165,6 @@ fn load(
     let bytes = synapse_rules::fileset::read_regular(&path).map_err(|error| {
         Failure::user("unreadable", format!("cannot read {shown}: {error}")).at(shown.clone())
     })?;
-    let parsed = config::parse(&bytes, &shown);
-    let config = match (
-        parsed.config,
-        plugin::diagnostics_failure(&parsed.diagnostics),
-    ) {
-        (Some(config), _) => config,
-        (None, Some(failure)) => return Err(failure),
-        (None, None) => return Err(Failure::bug("a configuration without errors was refused")),
-    };
     let action = action::find(&config, &args.action, &shown)?.clone();
     action::check_entrypoint(&plugin, &config, &action.name, &bytes)?;
     let plugin = Arc::new(plugin);
@@ -242,45 +221,21 @@ fn warn(app: &App, warnings: &[plugin::Warning]) {
     }
 }
 
-/// The environment that the action runs in.
+/// The environment that the action runs in, made when it is not there.
 fn environment(
     app: &App,
     args: &args::Run,
     wanted: &Wanted,
     root: &Path,
 ) -> Result<Ready, Failure> {
-    use synapse_rules::{
-        environment::Lease,
-        python::{
-            interpreter::{Find, find},
-            process::Children,
-        },
-    };
-    let _ = root;
-    let found = find(
-        &Find {
-            wanted: args.environment.python.as_deref(),
-            requires: wanted.config.requires.python.as_ref(),
-            newest: false,
-            variables: &app.variables(),
-            cache: &app.home.store.join("interpreters"),
-            cancel: &app.cancel,
-        },
-        &Children,
-    )?;
-    Ok(Ready {
-        note: format!(
-            "Python {} at {}",
-            found.full_version(),
-            found.executable.display()
-        ),
-        managed: false,
-        identity: Digest::of(found.identity().as_bytes()),
-        warnings: Vec::new(),
-        stages: Vec::new(),
-        lease: Lease::none(),
-        interpreter: found,
-    })
+    let live = Arc::new(Live::new(&app.output));
+    let session = app.session(root, Arc::<Live>::clone(&live), None, true)?;
+    let wish = super::lock::wanted(&args.environment);
+    let ready = app
+        .environments(&session)
+        .ready(&wanted.plugin, &wanted.config, &wish);
+    live.finish();
+    ready
 }
 
 /// Runs the action as a node; returns its report when it ran, how its node ended, and what is
@@ -737,7 +692,18 @@ fn finish(app: &App, live: &LiveRun, done: Done<'_>) -> Result<u8, Failure> {
         Some(failure) if failure.kind == FailureKind::Cancelled => {
             Printer::stderr(&app.output).line(&failure.message);
         }
-        Some(failure) => error::print(&mut Printer::stderr(&app.output), failure),
+        Some(failure) => {
+            let mut failure = failure.clone();
+            if matches!(
+                report.map(|report| report.ending),
+                Some(Ending::Killed { .. })
+            ) {
+                // Where Python was has been printed by the process itself.
+                let first = failure.message.lines().next().unwrap_or_default();
+                failure.message = first.to_owned();
+            }
+            error::print(&mut Printer::stderr(&app.output), &failure);
+        }
     }
     if let (Some(id), Some(_)) = (kept.id, &failure) {
         live.line(format!(
