@@ -2,6 +2,7 @@
 //! run it, and its documents taken apart.
 
 mod document;
+mod http;
 pub mod pythons;
 mod run;
 mod space;
@@ -9,6 +10,7 @@ mod tree;
 pub mod wheels;
 
 pub use document::Document;
+pub use http::{Answer, Serving, multipart};
 pub use run::Run;
 pub use space::Space;
 pub use tree::{copy_tree, fixture, snapshot};

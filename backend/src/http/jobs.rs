@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::Shared;
 use super::body::{fields, json as json_body};
-use super::logs::entries;
+use super::logs::{entries, now};
 use super::paging::Query;
 use super::reply::{Part, Problem, Reply, created, ok, time};
 use crate::run::{NewRun, Run, RunFilter, RunStatus, RunUpdate};
@@ -61,7 +61,7 @@ pub(crate) async fn create(State(shared): State<Shared>, request: Request) -> Re
         params: given.remove("params").unwrap_or(Value::Object(Map::new())),
         meta: dictionary("meta", given.remove("meta"))?.unwrap_or(Value::Null),
         pid,
-        time: None,
+        time: Some(now()),
     };
     let run = shared
         .work(move |backend| backend.run_create(&new).and_then(|id| backend.run(id)))
@@ -91,6 +91,7 @@ pub(crate) async fn update(State(shared): State<Shared>, id: Part, request: Requ
         result: given.remove("result"),
         error: given.remove("error").filter(|error| !error.is_null()),
         meta: dictionary("meta", given.remove("meta"))?,
+        time: Some(now()),
         ..RunUpdate::default()
     };
     let run = shared

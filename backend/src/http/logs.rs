@@ -46,11 +46,16 @@ pub(crate) async fn create(State(shared): State<Shared>, request: Request) -> Re
     Ok(reply(StatusCode::CREATED, &json!({"created": count})))
 }
 
+/// Unix seconds, with what is below one.
+pub(crate) fn now() -> f64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0.0, |age| age.as_secs_f64())
+}
+
 /// Log entries, each with its job or 0. A text alone is a message.
 pub(crate) fn entries(given: Value, field: &str) -> Result<Vec<(i64, RunEvent)>, Problem> {
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0.0, |age| age.as_secs_f64());
+    let now = now();
     match given {
         Value::Array(list) => list.into_iter().map(|one| entry(one, field, now)).collect(),
         one => Ok(vec![entry(one, field, now)?]),

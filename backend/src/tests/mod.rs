@@ -1,8 +1,11 @@
 //! Tests of the backend as publishing uses it, and what they share.
 
 mod create;
+mod datasets;
 mod faults;
 mod lookup;
+mod models;
+mod runs;
 mod upkeep;
 mod validate;
 

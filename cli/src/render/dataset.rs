@@ -61,6 +61,9 @@ pub fn added(printer: &mut Printer, added: &Added, outcome: &str) {
         count(dataset.count, "file"),
         size(dataset.size)
     ));
+    if added.outcome == Outcome::UpToDate {
+        return;
+    }
     let format = dataset
         .format
         .as_ref()
