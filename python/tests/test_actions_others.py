@@ -116,6 +116,7 @@ def test_ground_truths_are_exported(backend, ctx, tmp_path):
     assert json.loads((out / "labels/images/b.jpg.json").read_text())["split"] == "val"
     with pytest.raises(RuntimeError, match="holds another export"):
         export(ctx)
+    assert (out / "origin_files/images/a.jpg").exists()
 
 
 class OnlyTrain(BaseExporter):
