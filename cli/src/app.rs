@@ -15,7 +15,13 @@ use synapse_engine::{
     store::{Hook, Ledger, SqliteStore},
     store_failure,
 };
-use synapse_rules::{counters::Counters, target::Target};
+use synapse_rules::{
+    counters::Counters,
+    environment::Environments,
+    inspect::{Schemas, Served},
+    python::{Variables, process::Children},
+    target::Target,
+};
 
 use crate::{args::Output, credentials, home::Home, signals::Signals};
 
@@ -91,6 +97,25 @@ impl App {
         let opened = SqliteStore::open(&self.home.store, self.hook.clone());
         let store = Arc::new(opened.map_err(|error| store_failure(&error))?);
         Ok(Arc::clone(self.store.get_or_init(|| store)))
+    }
+
+    /// Where environments come from.
+    pub fn environments(&self, session: &Session) -> Environments {
+        let variables = Variables::of(std::env::vars_os());
+        Environments::new(&self.home.store, session, variables, Arc::new(Children))
+    }
+
+    /// Who inspects plugins; nothing is started before the first question.
+    pub fn served(&self, session: &Session) -> Served {
+        let synapse = std::env::current_exe().unwrap_or_else(|_| "synapse".into());
+        let variables = Variables::of(std::env::vars_os());
+        let store = self.home.store.clone();
+        Served::new(self.environments(session), store, synapse, variables, session.jobs)
+    }
+
+    /// The same, shared.
+    pub fn schemas(&self, session: &Session) -> Arc<dyn Schemas> {
+        Arc::new(self.served(session))
     }
 
     /// A session of the engine on the workspace at `root`.
