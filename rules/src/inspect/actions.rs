@@ -62,7 +62,9 @@ pub(super) fn read(modules: &Modules, entries: &[Entry]) -> Reading {
         let mut target = modules.lookup(&entry.module, &entry.object);
         let (mut module, mut object) = (entry.module.clone(), entry.object.clone());
         let mut moved = None;
-        if target == Target::Missing {
+        // A module that is not the plugin's is one that it does not have.
+        let foreign = Target::Foreign(format!("{module}.{object}"));
+        if target == Target::Missing || target == foreign {
             let Some(own) = elsewhere(&defined, entry, entries) else {
                 reading.notes.push(note(name, &[], format!("there is no {object} in {module}")));
                 continue;

@@ -188,14 +188,21 @@ impl Modules {
                     }
                     let arguments = class.bases.iter().filter_map(|base| match base {
                         Value::Subscript(base, items) => match &**base {
-                            Value::Path(path) if !self.is_generic(place.0, path) => items.first(),
+                            Value::Path(path) => Some((self.path(place.0, path), items)),
                             _ => None,
                         },
                         _ => None,
                     });
-                    for argument in arguments {
-                        if !self.is_type_variable(*place, argument) {
-                            return Params::Model(self.model(place.0, argument));
+                    for (base, items) in arguments {
+                        if matches!(&base, Target::Foreign(path) if is_typing(path)) {
+                            continue;
+                        }
+                        let bound = |item: &&Value| !self.is_type_variable(*place, item);
+                        if let Some(argument) = items.iter().find(bound) {
+                            // Which argument of another's base it is, the run decides.
+                            let certain = matches!(base, Target::Sdk(_)) && items.len() == 1;
+                            let model = certain.then(|| self.model(place.0, argument));
+                            return Params::Model(model.flatten());
                         }
                     }
                 }
@@ -209,11 +216,6 @@ impl Modules {
             }
         }
         Params::Absent
-    }
-
-    /// `Generic`, `Protocol`: their arguments are type variables.
-    fn is_generic(&self, module: usize, path: &[String]) -> bool {
-        matches!(self.path(module, path), Target::Foreign(path) if is_typing(&path))
     }
 
     fn is_type_variable(&self, place: Place, argument: &Value) -> bool {

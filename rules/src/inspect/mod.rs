@@ -21,7 +21,7 @@ use serde_json::Value;
 
 pub use actions::Entry;
 pub use forms::{FOLDER, Subject, inspect};
-pub use rule::{InspectNode, RULE, is_source, read_sources};
+pub use rule::{InspectNode, RULE, inspected, is_source, read_sources};
 pub use served::Served;
 pub use schemas::{Answer, Metadata, NoSchemas, Question, Request, Schemas};
 

@@ -7,18 +7,16 @@ use std::{
 };
 
 use synapse_engine::{
-    Cacheability, Context, Digest, Failure, Files, Input, Inputs, Label, Manifest, Node, Outcome,
-    Pending, Rule, Tree, TreeEntry,
+    Cacheability, Context, Digest, Failure, Files, GraphBuilder, Input, Inputs, Label, Manifest,
+    Node, Outcome, Pending, Rule, Session, Tree, TreeEntry,
 };
 
 use super::{
+    Inspection,
     forms::{Subject, inspect},
     schemas::Schemas,
 };
 use crate::{archive::EDITED, plugin::Plugin};
-
-#[cfg(doc)]
-use super::Inspection;
 
 /// The rule. Raise the version whenever the same sources would give another inspection.
 ///
@@ -136,4 +134,26 @@ fn place(failure: Failure, plugin: &Plugin) -> Failure {
         return failure;
     }
     failure.at(plugin.source.folder().display().to_string())
+}
+
+/// The inspection of one plugin, from the store where it is known.
+pub fn inspected(
+    plugin: &Arc<Plugin>,
+    schemas: Arc<dyn Schemas>,
+    session: &Session,
+) -> Result<Inspection, Failure> {
+    let mut builder = GraphBuilder::new();
+    let id = builder.node(Arc::new(InspectNode::new(Arc::clone(plugin), schemas)));
+    let graph = builder.build().map_err(|cycle| Failure::bug(cycle.to_string()))?;
+    let graph = Arc::new(graph);
+    let plan = synapse_engine::plan(&graph, session)?;
+    let done = synapse_engine::run(&graph, &plan, session);
+    let report = done.get(id);
+    if let Some(failure) = &report.failure {
+        return Err(failure.clone());
+    }
+    let outcome = report.outcome.as_ref().ok_or_else(Failure::cancelled)?;
+    let value = outcome.get("inspection").cloned().unwrap_or_default();
+    serde_json::from_value(value)
+        .map_err(|error| Failure::bug(format!("an inspection cannot be read: {error}")))
 }

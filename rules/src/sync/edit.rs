@@ -3,7 +3,7 @@
 //! One difference is mended at a time, and the file read again after each, so that every step is
 //! checked against what the file then really says.
 
-use std::ops::Range;
+use std::{collections::HashSet, ops::Range};
 
 use serde_json::{Map, Value as Json};
 
@@ -14,7 +14,7 @@ use super::{
 use crate::config::yaml::{self, Node, Style, Value};
 
 /// Differences mended in one file; more are no edit.
-const MAX_STEPS: usize = 4000;
+const MAX_STEPS: usize = 2000;
 
 /// Why a file was not edited.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -53,14 +53,20 @@ pub fn edit(bytes: &[u8], wanted: &Json) -> Result<Vec<u8>, Refused> {
     let whole = |at| Refused { path: "the file".to_owned(), at };
     let mut layout = None;
     let mut last = whole(0);
+    let mut seen = HashSet::new();
     for _ in 0..MAX_STEPS {
         let splice = {
             let document = yaml::parse(&bytes, "config.yaml");
             let Some(root) = &document.root else {
                 return Err(last);
             };
-            if root.to_json() == *wanted {
+            let now = root.to_json();
+            if now == *wanted {
                 return Ok(bytes);
+            }
+            // A step that leads back to where we were leads nowhere.
+            if !seen.insert(now.to_string()) {
+                return Err(last);
             }
             let text = Text::new(&document.source);
             let layout = *layout.get_or_insert_with(|| text.layout(root));
@@ -94,7 +100,7 @@ impl Editor<'_> {
             return Ok(None);
         }
         // An alias stands for what is written elsewhere.
-        let home = node.start >= spot.after;
+        let home = self.text.is_home(node, spot.after);
         match (&node.value, wanted) {
             (Value::Mapping(pairs), Json::Object(map))
                 if home && !map.is_empty() && (spot.flow || !pairs.is_empty()) =>
@@ -140,8 +146,12 @@ impl Editor<'_> {
             }
             let merged = pairs.iter().find(|(name, _)| name.key_text().as_deref() == Some(key));
             if merged.is_none_or(|(_, value)| value.to_json() != *wanted) {
-                missing.push((key, wanted));
+                missing.push((key.as_str(), wanted));
             }
+        }
+        // What comes before what goes: a mapping is never left empty.
+        if let Some((key, value)) = missing.first() {
+            return self.insert_pair(node, &own, (key, value), Spot { flow, ..spot }).map(Some);
         }
         for (at, (key, value)) in own.iter().enumerate() {
             let name = key.key_text().unwrap_or_default();
@@ -154,27 +164,35 @@ impl Editor<'_> {
                 return Ok(Some(self.remove_pair(key.start..end, next, before.copied(), flow)));
             }
         }
-        let Some((key, value)) = missing.first() else {
-            // Merged pairs that should not be there cannot be taken out here.
-            return Self::refuse(spot.path, node.start);
-        };
+        // Merged pairs that should not be there cannot be taken out here.
+        Self::refuse(spot.path, node.start)
+    }
+
+    fn insert_pair(
+        &self,
+        node: &Node,
+        own: &[&(Node, Node)],
+        (key, value): (&str, &Json),
+        spot: Spot<'_>,
+    ) -> Result<Splice, Refused> {
+        let column = self.text.column(node.start);
         let last = own.last().map(|(key, value)| self.text.pair_end(key, value));
-        if flow {
+        if spot.flow {
             let pair = format!("{}: {}", emit::text(key, true), emit::inside(value));
             let Some(last) = last else {
                 let rest = self.text.of(node.start + 1..node.end.saturating_sub(1));
                 let comma = if rest.trim().is_empty() { "" } else { ", " };
-                return Ok(Some(insert(node.start + 1, pair + comma)));
+                return Ok(insert(node.start + 1, pair + comma));
             };
             let Some(at) = last else {
                 return Self::refuse(&join(spot.path, key), node.start);
             };
-            return Ok(Some(insert(at, format!(", {pair}"))));
+            return Ok(insert(at, format!(", {pair}")));
         }
         let at = self.text.line_end(self.text.end(node));
         let lines = self.layout.pair(key, value, column);
         let text = format!("{}{}{lines}", self.layout.newline, " ".repeat(column));
-        Ok(Some(insert(at, text)))
+        Ok(insert(at, text))
     }
 
     fn remove_pair(
@@ -252,18 +270,19 @@ impl Editor<'_> {
                 None => insert(node.start + 1, format!("{item}, ")),
             });
         }
-        let column = self.text.column(node.start);
+        let start = self.text.start(node);
+        let column = self.text.column(start);
         let line = format!("{}- {}", " ".repeat(column), self.layout.block(item, column + 2));
         let newline = self.layout.newline;
         if let Some(before) = before {
             let at = self.text.line_end(self.text.end(before));
             return Ok(insert(at, format!("{newline}{line}")));
         }
-        let start = self.text.line_start(node.start);
-        if !self.text.of(start..node.start).trim().is_empty() {
+        let first = self.text.line_start(start);
+        if !self.text.of(first..start).trim().is_empty() {
             return Self::refuse(path, node.start);
         }
-        Ok(insert(start, format!("{line}{newline}")))
+        Ok(insert(first, format!("{line}{newline}")))
     }
 
     fn remove_item(
@@ -286,7 +305,7 @@ impl Editor<'_> {
         let line = self.text.line_start(item.start);
         let lead = self.text.of(line..item.start);
         let dash = lead.len() - lead.trim_start().len();
-        if !lead.trim_start().starts_with('-') || dash != self.text.column(node.start) {
+        if !lead.trim_start().starts_with('-') || dash != self.text.column(self.text.start(node)) {
             return Self::refuse(path, item.start);
         }
         Ok(delete(line..self.text.next_line(end)))

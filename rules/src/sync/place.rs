@@ -40,6 +40,17 @@ impl<'t> Text<'t> {
         end + gap
     }
 
+    /// Where a node begins as written: of a list in a block that is its first dash.
+    pub(super) fn start(&self, node: &Node) -> usize {
+        let first = node.as_sequence().and_then(<[Node]>::first);
+        let Some(first) = first.filter(|_| !self.is_flow(node)) else {
+            return node.start;
+        };
+        let line = self.line_start(first.start);
+        let dash = self.of(line..first.start).rfind("- ");
+        dash.map_or(node.start, |dash| line + dash)
+    }
+
     /// Bytes before it on its line: in front of a block there are spaces and dashes only.
     pub(super) fn column(&self, at: usize) -> usize {
         at - self.line_start(at)
@@ -75,11 +86,17 @@ impl<'t> Text<'t> {
         rest[gap..].starts_with(':').then_some(key.end + gap + 1)
     }
 
+    /// Whether a value stands where its key is; an alias is a copy of what stands elsewhere.
+    pub(super) fn is_home(&self, node: &Node, after: usize) -> bool {
+        let rest = self.of(after..self.source.full().len());
+        node.start >= after || (node.span().is_empty() && !rest.trim_start().starts_with('*'))
+    }
+
     /// The bytes of a value as written after its key's colon: an alias's own, a block's header
     /// included; empty when nothing is written.
     pub(super) fn value(&self, node: &Node, after: usize, home: bool) -> Option<Range<usize>> {
         let rest = self.of(after..self.source.full().len());
-        if home && node.start == node.end {
+        if home && node.span().is_empty() {
             return Some(after..after);
         }
         if home && !matches!(&node.value, Value::Scalar(scalar)
@@ -100,7 +117,7 @@ impl<'t> Text<'t> {
     /// The end of a pair as written.
     pub(super) fn pair_end(&self, key: &Node, value: &Node) -> Option<usize> {
         let after = self.after_colon(key)?;
-        let home = value.start >= after;
+        let home = self.is_home(value, after);
         Some(self.value(value, after, home)?.end.max(after))
     }
 
@@ -124,10 +141,11 @@ impl<'t> Text<'t> {
 
     /// The end of a block by its indentation: the last line that stands at its column or deeper.
     fn block_end(&self, node: &Node) -> usize {
-        let column = self.column(node.start);
-        let dashes = self.of(node.start..node.start + 1) == "-" && node.as_sequence().is_some();
-        let mut end = self.content_end(node.start);
-        let mut at = self.next_line(node.start);
+        let start = self.start(node);
+        let column = self.column(start);
+        let dashes = node.as_sequence().is_some();
+        let mut end = self.content_end(start);
+        let mut at = self.next_line(start);
         let size = self.source.full().len();
         while at < size {
             let line = self.of(at..self.line_end(at));
@@ -187,7 +205,7 @@ impl<'t> Text<'t> {
             if value.start < key.end || !apart || self.is_flow(value) {
                 continue;
             }
-            let deeper = self.column(value.start).saturating_sub(self.column(key.start));
+            let deeper = self.column(self.start(value)).saturating_sub(self.column(key.start));
             match &value.value {
                 Value::Mapping(_) if layout.step == 0 => layout.step = deeper,
                 Value::Sequence(_) if layout.dash == usize::MAX => layout.dash = deeper,
