@@ -345,7 +345,10 @@ fn from_top_to_bottom() {
     for line in commands("14-publish-example.sh") {
         guide.shell(&line).expect(0);
     }
-    assert_eq!(space.releases()["yolov8"], ["0.1.0"]);
+    let status = space.synapse(&["status", "--json"]).expect(0).json();
+    let released = &status["plugins"][0]["targets"][0]["releases"];
+    assert_eq!(released[0]["version"], "0.1.0", "{status:#}");
+    assert_eq!(released.as_array().map(Vec::len), Some(1), "{status:#}");
     for line in commands("12-publish.sh") {
         let run = guide.shell(&line).expect(0);
         expect_text(&run, &["up to date"]);
