@@ -129,6 +129,11 @@ impl Index {
                 fs::rename(wheel, folder.join(name)).expect("a rename");
             }
         }
+        let links = folder.to_str().expect("UTF-8");
+        write_if_other(
+            &folder.join("uv.toml"),
+            &format!("no-index = true\nfind-links = [{links:?}]\n"),
+        );
         Self { folder }
     }
 
@@ -144,8 +149,8 @@ impl Index {
             ("PIP_NO_INDEX", "1".to_owned()),
             ("PIP_FIND_LINKS", folder.clone()),
             ("PIP_DISABLE_PIP_VERSION_CHECK", "1".to_owned()),
-            ("UV_NO_INDEX", "1".to_owned()),
-            ("UV_FIND_LINKS", folder),
+            // uv has no variable for this.
+            ("UV_CONFIG_FILE", format!("{folder}/uv.toml")),
         ]
     }
 }

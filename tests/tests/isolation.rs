@@ -197,9 +197,7 @@ fn each_has_its_own_pydantic() {
     }
     for (name, value) in Index::usual().variables() {
         let several = name.ends_with("FIND_LINKS");
-        // pip separates by spaces, uv by commas.
-        let mark = if name.starts_with("UV") { "," } else { " " };
-        space.set(name, &if several { folders.join(mark) } else { value });
+        space.set(name, &if several { folders.join(" ") } else { value });
     }
     space.write("synapse-workspace.yaml", "members: ['plugins/*']\n");
     for (index, pin) in PINS.iter().enumerate() {
