@@ -526,8 +526,7 @@ def test_for_real_the_environments_modules_are_used(tmp_path: Path) -> None:
 
 def pythons() -> list[str]:
     """Return the interpreters to compare, each with the same pydantic: `SYNAPSE_PYTHONS`."""
-    named = os.environ.get("SYNAPSE_PYTHONS", sys.executable).split(os.pathsep)
-    return [python for python in named if python]
+    return (os.environ.get("SYNAPSE_PYTHONS") or sys.executable).split(os.pathsep)
 
 
 SAMPLE = {

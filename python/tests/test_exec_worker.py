@@ -110,6 +110,40 @@ def inheritable(fd):
     assert value["fds"] == [0, 1, 2]
 
 
+def test_the_context_of_a_run(tmp_path: Path) -> None:
+    body = """
+ctx = self.ctx
+return {
+    "url": ctx.client.base_url, "checkpoint": ctx.checkpoint, "language": ctx.language,
+    "cache": ctx.cache_dir, "name": self.action_name, "env": ctx.env["FROM_CONFIG"],
+}
+"""
+    backend = {"host": "http://127.0.0.1:9", "token": "t", "source": "embedded"}
+    done = run(
+        tmp_path,
+        body,
+        backend=backend,
+        checkpoint={"category": "base", "path": "/p"},
+        language="ko",
+        cache="/c",
+        env={"FROM_CONFIG": "1"},
+    )
+    assert done.value == {
+        "url": "http://127.0.0.1:9/",
+        "checkpoint": {"category": "base", "path": "/p"},
+        "language": "ko",
+        "cache": "/c",
+        "name": "train",
+        "env": "1",
+    }
+    assert run(tmp_path, "return self.ctx.client").value is None
+
+
+def test_safe_path_is_minded(tmp_path: Path) -> None:
+    done = run(tmp_path, "import sys\nreturn sys.path[:2]", env={"PYTHONSAFEPATH": "1"})
+    assert done.value == [str(tmp_path), os.path.dirname(os.path.dirname(__file__))]
+
+
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_multiprocessing(tmp_path: Path, method: str) -> None:
     plugin(tmp_path, helper="def double(n):\n    return 2 * n\n")
@@ -181,6 +215,26 @@ def test_kinds_of_errors(tmp_path: Path, body: str, kind: str, name: str, code: 
     head = "from synapse_sdk.plugins import errors\nclass Own(errors.BuildError): pass\n"
     done = run(tmp_path, body, head)
     assert (done.error["kind"], done.error["class"], done.code) == (kind, name, code)
+
+
+def test_memory_that_really_runs_out(tmp_path: Path) -> None:
+    done = run(
+        tmp_path,
+        """
+import resource
+resource.setrlimit(resource.RLIMIT_AS, (600 << 20, 600 << 20))
+kept = []
+size = 16 << 20
+while True:
+    try:
+        kept.append(bytearray(size))
+    except MemoryError:
+        if size < 64:
+            raise
+        size //= 2
+""",
+    )
+    assert done.error["kind"] == "memory" and done.code == 1
 
 
 def test_an_exception_is_told_with_the_plugins_frames(tmp_path: Path) -> None:

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from synapse_sdk._worker.channel import Channel
 
 SDK_VARIABLE = "SYNAPSE_WORKER_SDK"
 FDS_VARIABLE = "SYNAPSE_WORKER_FDS"
@@ -21,12 +25,26 @@ def main() -> None:
     channel.send(
         "hello", protocol=PROTOCOL, python=version, executable=sys.executable, pid=os.getpid()
     )
+    try:
+        code = _serve(channel, (read, write, lock), sdk)
+    except KeyboardInterrupt as error:
+        # Before the action had begun, after its end, or between two inspections.
+        from synapse_sdk._worker.report import failure
+
+        if not channel.told:
+            channel.send("error", **failure("keyboard-interrupt", error, message="Aborted"))
+        code = 130
+    raise SystemExit(code)
+
+
+def _serve(channel: Channel, fds: tuple[int, int, int], sdk: str) -> int:
+    from synapse_sdk._worker.channel import PROTOCOL
     from synapse_sdk._worker.report import failure
 
     try:
         request = channel.receive()
         if request is None:
-            raise SystemExit(0)
+            return 0
         if request.get("protocol") != PROTOCOL:
             raise ValueError(f"protocol {request.get('protocol')!r}, not {PROTOCOL}")
         command = request["command"]
@@ -34,14 +52,14 @@ def main() -> None:
             raise ValueError(f"no such command: {command!r}")
     except (ValueError, KeyError, EOFError) as error:
         channel.send("error", **failure("protocol", error))
-        raise SystemExit(1) from None
+        return 1
     if command == "inspect-server":
         from synapse_sdk._worker.inspect import serve
 
-        raise SystemExit(serve(channel, (read, write, lock), request))
+        return serve(channel, fds, request)
     from synapse_sdk._worker.run import run
 
-    raise SystemExit(run(channel, request, sdk, check=command == "check"))
+    return run(channel, request, sdk, check=command == "check")
 
 
 def _tidy() -> None:

@@ -105,6 +105,8 @@ class Channel:
     def __init__(self, line: Line) -> None:
         self._line = line
         self.open = True
+        # Set once the outcome of a run has been sent: nothing may follow it.
+        self.told = False
 
     @classmethod
     def on(cls, read_fd: int, write_fd: int, lock_fd: int, *, native: bool = True) -> Channel:

@@ -42,9 +42,8 @@ def run(channel: Channel, request: dict[str, Any], sdk: str, *, check: bool = Fa
 
 def _last_word(channel: Channel, payload: bytes) -> bool:
     """Say what came of the run; False if that was too much to say."""
-    with contextlib.suppress(ValueError, OSError):
-        # An interrupt from here on must not tear what is being said.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # An interrupt from here on must not tear what is being said.
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     _flush()
     said = True
     try:
@@ -53,8 +52,9 @@ def _last_word(channel: Channel, payload: bytes) -> bool:
         said = False
         text = f"the result is too large: {error}"
         channel.send("error", **report.failure("too-large", error, message=text))
-    with contextlib.suppress(ValueError, OSError):
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    channel.told = True
+    # None: a handler that is not Python's.
+    signal.signal(signal.SIGINT, signal.SIG_DFL if before is None else before)
     return said
 
 
@@ -103,6 +103,8 @@ def _outcome(
             return 1, encode("error", **report.of_import(error, request["entrypoint"], folder))
         action = invocation.action_class(action)
         _name(action, request)
+        # Address space only, until it is needed.
+        invocation.reserve.append(bytearray(8 << 20))
         logger = WorkerLogger(channel)
         ctx = _context(request, logger)
         try:
@@ -170,7 +172,7 @@ def _context(request: dict[str, Any], logger: Any) -> Any:
     from synapse_sdk.plugins.context import RuntimeContext
     from synapse_sdk.plugins.environment import PluginEnvironment
 
-    return RuntimeContext(
+    ctx: Any = RuntimeContext(
         logger=logger,
         env=PluginEnvironment.from_environ(),
         job_id=request.get("job_id"),
@@ -178,6 +180,10 @@ def _context(request: dict[str, Any], logger: Any) -> Any:
         checkpoint=request.get("checkpoint"),
         language=request.get("language"),
     )
+    if request.get("cache"):
+        # Where the helpers of base actions download to.
+        ctx.cache_dir = request["cache"]
+    return ctx
 
 
 def _client(backend: dict[str, Any] | None) -> Any:

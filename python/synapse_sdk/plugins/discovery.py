@@ -287,11 +287,14 @@ def _config(raw: dict[str, Any], file: Path) -> PluginConfig:
     from pydantic import ValidationError as ModelError
 
     from synapse_sdk.plugins.errors import ValidationError
-    from synapse_sdk.plugins.results import plain
 
     try:
         return PluginConfig.model_validate(raw)
     except ModelError as error:
-        errors = plain(error.errors(include_url=False, include_input=False), finite=True)
+        # Without the input: it may hold the values of `env`.
+        errors = [
+            {"loc": list(item["loc"]), "msg": item["msg"], "type": item["type"]}
+            for item in error.errors(include_url=False)
+        ]
         lines = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in errors)
         raise ValidationError(f"Validation failed for {file}: {lines}", details=errors) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import types
 from typing import Any
 
@@ -28,6 +29,10 @@ def action_class(action: Any) -> Any:
 
         action = marked()(action)
     return as_action_class(action)
+
+
+# Given back when memory runs out, so that there is some to say so with; a worker puts it there.
+reserve: list[bytearray] = []
 
 
 def params_model_of(action: type) -> type[BaseModel] | None:
@@ -129,12 +134,25 @@ def _plainly_dispatched(action: type) -> bool:
 
 def execution_error(error: BaseException) -> ExecutionError:
     """Return the ExecutionError that stands for another exception."""
+    if isinstance(error, MemoryError):
+        _release(error)
     from synapse_sdk.plugins.executors.trace import trace
 
     return ExecutionError(
         f"Action execution failed: {reason(error)}",
         details={"type": type(error).__name__, "traceback": trace(error)},
     )
+
+
+def _release(error: BaseException) -> None:
+    """Let go of what the frames of an exception hold; their lines stay known."""
+    reserve.clear()
+    step = error.__traceback__
+    while step is not None:
+        with contextlib.suppress(RuntimeError):
+            # Those that still run, ours among them, cannot be cleared.
+            step.tb_frame.clear()
+        step = step.tb_next
 
 
 def reason(error: BaseException) -> str:
