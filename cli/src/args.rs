@@ -309,7 +309,7 @@ pub enum Dataset {
         /// Its id (default: the next free one)
         #[arg(long)]
         id: Option<i64>,
-        /// Its format, such as yolo, coco, pascal, dm_v2
+        /// Its format, such as yolo, coco, pascal or `dm_v2`
         #[arg(long)]
         format: Option<String>,
         /// A split and the files that are in it, such as train=images/train; may be repeated

@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::Space;
 
 /// Longest that a server may be silent.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A server, which ends with its test.
 pub struct Serving {
@@ -107,9 +107,10 @@ impl Serving {
             body.len(),
             self.token
         );
-        for (name, value) in headers {
-            text.push_str(&format!("{name}: {value}\r\n"));
-        }
+        let headers = headers
+            .iter()
+            .map(|(name, value)| [name, ": ", value, "\r\n"].concat());
+        text.extend(headers);
         text.push_str("\r\n");
         [text.as_bytes(), body].concat()
     }

@@ -21,6 +21,12 @@ fn add(space: &Space, args: &[&str]) -> Run {
     space.synapse(&[&["dataset", "add", "coco", "--name", "coco128"], args].concat())
 }
 
+/// A command and what it printed.
+fn transcript(space: &Space, noun: &str, args: &[&str]) -> String {
+    let run = space.synapse(&[&[noun], args].concat());
+    format!("$ synapse {noun} {}\n{}\n", args.join(" "), run.text())
+}
+
 /// Prints with what differs between machines and runs taken out.
 #[track_caller]
 fn shown(space: &Space, name: &str, text: &str) {
@@ -39,12 +45,7 @@ fn what_people_see_of_a_dataset() {
     dataset(&space);
     let mut text = String::new();
     let mut step = |args: &[&str]| {
-        let run = space.synapse(&[&["dataset"], args].concat());
-        text.push_str(&format!(
-            "$ synapse dataset {}\n{}\n",
-            args.join(" "),
-            run.text()
-        ));
+        text += &transcript(&space, "dataset", args);
     };
     step(&["list"]);
     step(&["add", "coco", "--name", "coco128", "--id", "123"]);
@@ -222,12 +223,7 @@ fn what_people_see_of_a_model() {
         .expect(201);
     let mut text = String::new();
     let mut step = |args: &[&str]| {
-        let run = space.synapse(&[&["model"], args].concat());
-        text.push_str(&format!(
-            "$ synapse model {}\n{}\n",
-            args.join(" "),
-            run.text()
-        ));
+        text += &transcript(&space, "model", args);
     };
     step(&["list"]);
     step(&["show", "1"]);
@@ -288,12 +284,7 @@ fn what_people_see_of_a_run() {
         .expect(201);
     let mut text = String::new();
     let mut step = |args: &[&str]| {
-        let run = space.synapse(&[&["runs"], args].concat());
-        text.push_str(&format!(
-            "$ synapse runs {}\n{}\n",
-            args.join(" "),
-            run.text()
-        ));
+        text += &transcript(&space, "runs", args);
     };
     step(&[]);
     step(&["-n", "1"]);

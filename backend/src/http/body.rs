@@ -44,7 +44,11 @@ pub(crate) async fn fields(
     if kind == "multipart/form-data" {
         let mut fields = Map::new();
         let mut parts = multipart(request, shared).await?;
-        while let Some(part) = parts.next_field().await.map_err(multipart_problem)? {
+        while let Some(part) = parts
+            .next_field()
+            .await
+            .map_err(|error| multipart_problem(&error))?
+        {
             let (name, value) = text(part).await?;
             fields.insert(name, Value::String(value));
         }
@@ -87,7 +91,7 @@ pub(crate) async fn multipart(request: Request, shared: &Shared) -> Result<Multi
         .map_err(|error| Problem::bad(error.body_text()))
 }
 
-pub(crate) fn multipart_problem(error: MultipartError) -> Problem {
+pub(crate) fn multipart_problem(error: &MultipartError) -> Problem {
     let text = error.body_text();
     // How its libraries word it names nothing that a caller knows.
     Problem::new(
@@ -100,7 +104,11 @@ pub(crate) fn multipart_problem(error: MultipartError) -> Problem {
 pub(crate) async fn text(mut part: Field<'_>) -> Result<(String, String), Problem> {
     let name = part.name().unwrap_or_default().to_owned();
     let mut bytes = Vec::new();
-    while let Some(more) = part.chunk().await.map_err(multipart_problem)? {
+    while let Some(more) = part
+        .chunk()
+        .await
+        .map_err(|error| multipart_problem(&error))?
+    {
         if bytes.len() + more.len() > FIELD {
             return Err(too_large(FIELD));
         }
@@ -123,7 +131,11 @@ pub(crate) async fn receive(
     let failed = |cause| Problem::from(BackendError::io("write", shared.embedded.dir(), cause));
     let mut file = tokio::fs::File::from_std(file.try_clone().map_err(failed)?);
     let mut size = 0;
-    while let Some(bytes) = part.chunk().await.map_err(multipart_problem)? {
+    while let Some(bytes) = part
+        .chunk()
+        .await
+        .map_err(|error| multipart_problem(&error))?
+    {
         size += bytes.len() as u64;
         if size > limit {
             return Err(too_large(usize::try_from(limit).unwrap_or(usize::MAX)));

@@ -20,14 +20,14 @@ pub(crate) async fn list(State(shared): State<Shared>, uri: Uri) -> Reply {
     let total = all.len() as u64;
     let some = all.iter().skip(offset as usize).take(limit as usize);
     let items = some.map(object).collect();
-    ok(&query.page(&shared, Page { items, total })?)
+    Ok(ok(&query.page(&shared, &Page { items, total })?))
 }
 
 /// `GET /ground_truth_dataset_versions/{id}/`.
 pub(crate) async fn get(State(shared): State<Shared>, id: Part) -> Reply {
     let id = id.number()?;
     let dataset = shared.work(move |backend| backend.dataset(id)).await?;
-    ok(&object(&dataset))
+    Ok(ok(&object(&dataset)))
 }
 
 /// `GET /ground_truths/?ground_truth_dataset_versions=ID`.
@@ -41,7 +41,10 @@ pub(crate) async fn items(State(shared): State<Shared>, uri: Uri) -> Reply {
     let page = shared
         .work(move |backend| backend.dataset_items(id, split.as_deref(), limit, offset))
         .await?;
-    ok(&query.page(&shared, page.map(|item| item_object(&shared, &item)))?)
+    Ok(ok(&query.page(
+        &shared,
+        &page.map(|item| item_object(&shared, &item)),
+    )?))
 }
 
 /// `GET /files/datasets/{item}/{name}`.
@@ -49,13 +52,13 @@ pub(crate) async fn file(State(shared): State<Shared>, id: Part, headers: Header
     let id = id.number()?;
     let (item, file) = shared.work(move |backend| backend.dataset_open(id)).await?;
     let name = item.path.rsplit('/').next().unwrap_or_default().to_owned();
-    Download {
+    Ok(Download {
         file,
         size: item.size,
         sha256: item.sha256,
         name,
     }
-    .reply(&headers)
+    .reply(&headers))
 }
 
 fn object(dataset: &Dataset) -> Value {

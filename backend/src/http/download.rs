@@ -10,7 +10,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use futures_util::stream;
 
-use super::reply::{Problem, Reply};
+use super::reply::Problem;
 use crate::files::percent_encode;
 
 /// Bytes read at a time.
@@ -38,7 +38,7 @@ enum Wanted {
 
 impl Download {
     /// The answer to a call with these headers.
-    pub(crate) fn reply(self, headers: &HeaderMap) -> Reply {
+    pub(crate) fn reply(self, headers: &HeaderMap) -> Response {
         let tag = format!("\"{}\"", self.sha256);
         let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
         let mut response = Response::new(Body::empty());
@@ -52,7 +52,7 @@ impl Download {
         let known = text(header::IF_NONE_MATCH);
         if known.is_some_and(|known| known.split(',').any(|own| own.trim() == tag)) {
             *response.status_mut() = StatusCode::NOT_MODIFIED;
-            return Ok(response);
+            return response;
         }
         // A range of another state of the file is no use.
         let same = text(header::IF_RANGE).is_none_or(|own| own.trim() == tag);
@@ -67,7 +67,7 @@ impl Download {
                 let problem = Problem::new(StatusCode::RANGE_NOT_SATISFIABLE, detail);
                 *response.body_mut() = Body::from(problem.body.to_string());
                 *response.status_mut() = problem.status;
-                return Ok(response);
+                return response;
             }
         };
         if status == StatusCode::PARTIAL_CONTENT {
@@ -84,7 +84,7 @@ impl Download {
         put(header::CONTENT_DISPOSITION, disposition);
         *response.status_mut() = status;
         *response.body_mut() = body(self.file, begin, end);
-        Ok(response)
+        response
     }
 }
 

@@ -27,7 +27,7 @@ pub(crate) async fn get(State(shared): State<Shared>, uri: Uri) -> Reply {
     {
         body["proof"] = json!(proof(&shared.token, challenge));
     }
-    ok(&body)
+    Ok(ok(&body))
 }
 
 /// What only a server that knows the token can say.

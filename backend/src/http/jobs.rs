@@ -22,14 +22,14 @@ pub(crate) async fn list(State(shared): State<Shared>, uri: Uri) -> Reply {
         offset,
     };
     let page = shared.work(move |backend| backend.runs(&filter)).await?;
-    ok(&query.page(&shared, page.map(|run| object(&run)))?)
+    Ok(ok(&query.page(&shared, &page.map(|run| object(&run)))?))
 }
 
 /// `GET /jobs/{id}/`.
 pub(crate) async fn get(State(shared): State<Shared>, id: Part) -> Reply {
     let id = id.number()?;
     let run = shared.work(move |backend| backend.run(id)).await?;
-    ok(&object(&run))
+    Ok(ok(&object(&run)))
 }
 
 /// `POST /jobs/`: what runs here without the command records itself so.
@@ -66,7 +66,7 @@ pub(crate) async fn create(State(shared): State<Shared>, request: Request) -> Re
     let run = shared
         .work(move |backend| backend.run_create(&new).and_then(|id| backend.run(id)))
         .await?;
-    created(&object(&run))
+    Ok(created(&object(&run)))
 }
 
 /// `PATCH /jobs/{id}/`.
@@ -104,7 +104,7 @@ pub(crate) async fn update(State(shared): State<Shared>, id: Part, request: Requ
             backend.run(id)
         })
         .await?;
-    ok(&object(&run))
+    Ok(ok(&object(&run)))
 }
 
 fn dictionary(name: &str, value: Option<Value>) -> Result<Option<Value>, Problem> {

@@ -18,8 +18,9 @@ mod releases;
 mod reply;
 mod uploads;
 
+use std::fmt;
 use std::fs::File;
-use std::future::Future;
+use std::future::IntoFuture;
 use std::io::Read;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
@@ -30,6 +31,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post, put};
+use axum::serve::ListenerExt;
 use tokio::sync::watch;
 
 pub use announce::{Announced, running};
@@ -52,7 +54,6 @@ const SWEEP: u32 = 720;
 pub struct Server;
 
 /// A server that runs. It stops when this is dropped.
-#[derive(Debug)]
 pub struct Running {
     /// Where it listens, such as `http://127.0.0.1:8000`.
     pub url: String,
@@ -135,6 +136,15 @@ impl Server {
     }
 }
 
+/// Leaves the token out.
+impl fmt::Debug for Running {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Running")
+            .field("url", &self.url)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Running {
     /// Stops; returns when it has. Answers that are on their way get two seconds.
     pub fn stop(self) {
@@ -172,6 +182,8 @@ async fn serve(listener: TcpListener, inner: Shared, announcement: Announcement)
     let Ok(listener) = tokio::net::TcpListener::from_std(listener) else {
         return;
     };
+    // Without it, the parts of a short answer would wait for each other.
+    let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
     let stopped = |inner: &Shared| {
         let mut stopping = inner.stopping.clone();
         async move {
@@ -195,16 +207,14 @@ async fn serve(listener: TcpListener, inner: Shared, announcement: Announcement)
 }
 
 /// Looks after the announcement and old uploads, for ever.
-fn rounds(inner: &Shared, announcement: &Announcement) -> impl Future<Output = ()> {
-    async move {
-        for round in 0_u32.. {
-            announcement.renew();
-            if round % SWEEP == 0 {
-                // Tried again an hour later.
-                let _ = inner.work(|backend| backend.upload_expire()).await;
-            }
-            tokio::time::sleep(ROUND).await;
+async fn rounds(inner: &Shared, announcement: &Announcement) {
+    for round in 0_u32.. {
+        announcement.renew();
+        if round % SWEEP == 0 {
+            // Tried again an hour later.
+            let _ = inner.work(|backend| backend.upload_expire()).await;
         }
+        tokio::time::sleep(ROUND).await;
     }
 }
 

@@ -28,14 +28,17 @@ pub(crate) async fn list(State(shared): State<Shared>, uri: Uri) -> Reply {
         offset,
     };
     let page = shared.work(move |backend| backend.models(&filter)).await?;
-    ok(&query.page(&shared, page.map(|model| object(&shared, &model)))?)
+    Ok(ok(&query.page(
+        &shared,
+        &page.map(|model| object(&shared, &model)),
+    )?))
 }
 
 /// `GET /models/{id}/`.
 pub(crate) async fn get(State(shared): State<Shared>, id: Part) -> Reply {
     let id = id.number()?;
     let model = shared.work(move |backend| backend.model(id)).await?;
-    ok(&object(&shared, &model))
+    Ok(ok(&object(&shared, &model)))
 }
 
 /// `POST /models/`: the fields, with a file or the id of an upload.
@@ -49,7 +52,11 @@ pub(crate) async fn create(State(shared): State<Shared>, request: Request) -> Re
     let mut fields = Map::new();
     let mut file = None;
     let mut parts = multipart(request, &shared).await?;
-    while let Some(part) = parts.next_field().await.map_err(multipart_problem)? {
+    while let Some(part) = parts
+        .next_field()
+        .await
+        .map_err(|error| multipart_problem(&error))?
+    {
         if part.name() == Some("file") && file.is_none() {
             let name = safe_name(part.file_name().unwrap_or_default());
             let incoming = shared.work(|backend| backend.incoming("model")).await?;
@@ -71,20 +78,20 @@ pub(crate) async fn create(State(shared): State<Shared>, request: Request) -> Re
     let model = shared
         .work(move |backend| backend.model_create(&fields, &name, incoming))
         .await?;
-    created(&object(&shared, &model))
+    Ok(created(&object(&shared, &model)))
 }
 
 /// `GET /files/models/{id}/{name}`.
 pub(crate) async fn file(State(shared): State<Shared>, id: Part, headers: HeaderMap) -> Reply {
     let id = id.number()?;
     let (model, file) = shared.work(move |backend| backend.model_open(id)).await?;
-    Download {
+    Ok(Download {
         file,
         size: model.size,
         sha256: model.sha256,
         name: model.filename,
     }
-    .reply(&headers)
+    .reply(&headers))
 }
 
 async fn of_upload(shared: &Shared, fields: Map<String, Value>) -> Reply {
@@ -107,7 +114,7 @@ async fn of_upload(shared: &Shared, fields: Map<String, Value>) -> Reply {
             problem
         }
     })?;
-    created(&object(shared, &model))
+    Ok(created(&object(shared, &model)))
 }
 
 fn check(fields: &Map<String, Value>) -> Result<(), Problem> {

@@ -51,7 +51,7 @@ impl Query {
     }
 
     /// A page of a list as the platform writes it.
-    pub(crate) fn page(&self, shared: &Inner, page: Page<Value>) -> Result<Value, Problem> {
+    pub(crate) fn page(&self, shared: &Inner, page: &Page<Value>) -> Result<Value, Problem> {
         let (limit, offset) = self.window()?;
         let (limit, offset) = (u64::from(limit), u64::from(offset));
         let next = (offset + limit < page.total).then(|| offset + limit);

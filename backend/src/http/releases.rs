@@ -36,13 +36,16 @@ pub(crate) async fn list(State(shared): State<Shared>, uri: Uri) -> Reply {
             })
         })
         .await?;
-    ok(&query.page(&shared, page.map(|details| object(&shared, &details)))?)
+    Ok(ok(&query.page(
+        &shared,
+        &page.map(|details| object(&shared, &details)),
+    )?))
 }
 
 /// `GET /plugin_releases/{id or CODE@VERSION}/`.
 pub(crate) async fn get(State(shared): State<Shared>, Part(id): Part) -> Reply {
     let details = shared.work(move |backend| details(backend, &id)).await?;
-    ok(&object(&shared, &details))
+    Ok(ok(&object(&shared, &details)))
 }
 
 /// `GET /files/releases/{id}/{name}`.
@@ -56,13 +59,13 @@ pub(crate) async fn file(
         .await?;
     let size = file.metadata().map(|meta| meta.len());
     let failed = |_| Problem::new(StatusCode::NOT_FOUND, "the archive is gone");
-    Download {
+    Ok(Download {
         size: size.map_err(failed)?,
         file,
         sha256: details.sha256.clone(),
         name: name(&details),
     }
-    .reply(&headers)
+    .reply(&headers))
 }
 
 /// By id, or by `CODE@VERSION`, with `+VARIANT` where there is one. A formal release comes

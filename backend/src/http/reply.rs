@@ -115,13 +115,13 @@ pub(crate) fn reply(status: StatusCode, body: &Value) -> Response {
 }
 
 /// A JSON answer to a call that went well.
-pub(crate) fn ok(body: &Value) -> Reply {
-    Ok(reply(StatusCode::OK, body))
+pub(crate) fn ok(body: &Value) -> Response {
+    reply(StatusCode::OK, body)
 }
 
 /// A JSON answer to a call that made something.
-pub(crate) fn created(body: &Value) -> Reply {
-    Ok(reply(StatusCode::CREATED, body))
+pub(crate) fn created(body: &Value) -> Response {
+    reply(StatusCode::CREATED, body)
 }
 
 /// The first variable part of a path.

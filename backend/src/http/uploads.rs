@@ -31,7 +31,11 @@ pub(crate) async fn begin(State(shared): State<Shared>, request: Request) -> Rep
     let incoming = shared.work(|backend| backend.incoming("upload")).await?;
     let mut parts = multipart(request, &shared).await?;
     let (mut filename, mut size) = (None, None);
-    while let Some(part) = parts.next_field().await.map_err(multipart_problem)? {
+    while let Some(part) = parts
+        .next_field()
+        .await
+        .map_err(|error| multipart_problem(&error))?
+    {
         match part.name() {
             Some("file") if size.is_none() => {
                 let own = part.file_name().map(str::to_owned);
@@ -47,7 +51,7 @@ pub(crate) async fn begin(State(shared): State<Shared>, request: Request) -> Rep
     let upload = shared
         .work(move |backend| backend.upload_begin(&filename, span.total, span.len, incoming))
         .await?;
-    created(&object(&shared, &upload))
+    Ok(created(&object(&shared, &upload)))
 }
 
 /// `PUT /chunked_upload/{id}/`: the next chunk.
@@ -70,7 +74,11 @@ pub(crate) async fn append(
     };
     let mut parts = multipart(request, &shared).await?;
     let mut size = None;
-    while let Some(part) = parts.next_field().await.map_err(multipart_problem)? {
+    while let Some(part) = parts
+        .next_field()
+        .await
+        .map_err(|error| multipart_problem(&error))?
+    {
         if part.name() == Some("file") && size.is_none() {
             size = Some(receive(part, &chunk.file, span.len, &shared).await?);
         }
@@ -79,7 +87,7 @@ pub(crate) async fn append(
     let upload = shared
         .work(move |backend| backend.upload_advance(&chunk, span.begin + span.len))
         .await?;
-    ok(&object(&shared, &upload))
+    Ok(ok(&object(&shared, &upload)))
 }
 
 /// `POST /chunked_upload/{id}/`: the end.
@@ -96,13 +104,13 @@ pub(crate) async fn complete(
     let upload = shared
         .work(move |backend| backend.upload_complete(&id, &md5))
         .await?;
-    ok(&object(&shared, &upload))
+    Ok(ok(&object(&shared, &upload)))
 }
 
 /// `GET /chunked_upload/{id}/`: how far it is.
 pub(crate) async fn get(State(shared): State<Shared>, Part(id): Part) -> Reply {
     let upload = shared.work(move |backend| backend.upload(&id)).await?;
-    ok(&object(&shared, &upload))
+    Ok(ok(&object(&shared, &upload)))
 }
 
 /// `GET /files/uploads/{id}/{name}`: the file, until something is made of it.
@@ -112,13 +120,13 @@ pub(crate) async fn file(
     headers: HeaderMap,
 ) -> Reply {
     let (upload, file) = shared.work(move |backend| backend.upload_file(&id)).await?;
-    Download {
+    Ok(Download {
         file,
         size: upload.total,
         sha256: upload.sha256.unwrap_or_default(),
         name: upload.filename,
     }
-    .reply(&headers)
+    .reply(&headers))
 }
 
 /// Reads what the headers say of a chunk; what they say wrong is answered after the body.

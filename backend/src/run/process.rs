@@ -98,7 +98,7 @@ mod tests {
     fn an_id_that_another_process_has_now_is_dead() {
         let own = std::process::id();
         let name = identity(own).unwrap();
-        let other = format!("{}1", name);
+        let other = format!("{name}1");
         assert!(is_dead(own, Some(&other)));
         let elsewhere = name.replace("pid:[", "pid:[9");
         assert!(!is_dead(own, Some(&elsewhere)), "another namespace");

@@ -79,7 +79,7 @@ fn show(app: &App, given: &str, follow: bool) -> Result<u8, Failure> {
         Err(error) => return Err(app.backend_failure(&error)),
     };
     if app.output.is_machine() {
-        return tell(app, &backend, run, follow);
+        return tell(app, &backend, &run, follow);
     }
     let mut printer = Printer::stdout(&app.output);
     text::head(&mut printer, &run);
@@ -99,7 +99,7 @@ fn show(app: &App, given: &str, follow: bool) -> Result<u8, Failure> {
 }
 
 /// The same for programs: one document, or with `--events` a line for each event before it.
-fn tell(app: &App, backend: &Embedded, run: Run, follow: bool) -> Result<u8, Failure> {
+fn tell(app: &App, backend: &Embedded, run: &Run, follow: bool) -> Result<u8, Failure> {
     let live = Live::new(&app.output);
     let mut all = Vec::new();
     let over = read(app, backend, run.id, follow, false, &mut |_, events| {

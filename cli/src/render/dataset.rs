@@ -107,7 +107,7 @@ pub fn list(printer: &mut Printer, all: &[Dataset]) {
             format!("{}{gone}", dataset.folder.display()),
         ]
     });
-    table(printer, rows.collect());
+    table(printer, &rows.collect::<Vec<_>>());
 }
 
 /// One dataset.
@@ -155,7 +155,7 @@ pub fn models(printer: &mut Printer, all: &[Model]) {
             moment(model.created),
         ]
     });
-    table(printer, rows.collect());
+    table(printer, &rows.collect::<Vec<_>>());
 }
 
 /// One model. `file` is where its file lies.
@@ -192,13 +192,13 @@ fn made_by(model: &Model) -> Option<String> {
 }
 
 /// Rows in columns, each as wide as its widest.
-pub fn table<const N: usize>(printer: &mut Printer, rows: Vec<[String; N]>) {
+pub fn table<const N: usize>(printer: &mut Printer, rows: &[[String; N]]) {
     let width = |column: usize| {
         let widths = rows.iter().map(|row| row[column].chars().count());
         widths.max().unwrap_or(0)
     };
     let widths: Vec<usize> = (0..N).map(width).collect();
-    for row in &rows {
+    for row in rows {
         let mut line = String::new();
         for (cell, width) in row.iter().zip(&widths) {
             line.push_str(cell);

@@ -27,7 +27,7 @@ pub fn list(printer: &mut Printer, runs: &[Run], total: u64) {
                 .unwrap_or_default(),
         ]
     });
-    table(printer, rows.collect());
+    table(printer, &rows.collect::<Vec<_>>());
     let shown = runs.len() as u64;
     if shown < total {
         printer.line(paint(
@@ -131,13 +131,13 @@ impl Log {
                     "danger" | "error" | "critical" => BAD,
                     _ => DIM,
                 };
-                let text = match event.text() {
-                    Some(text) => text.to_owned(),
-                    None => {
+                let text = event.text().map_or_else(
+                    || {
                         let name = event.event().unwrap_or("event");
                         format!("{name} {}", event.data.get("data").unwrap_or(&event.data))
-                    }
-                };
+                    },
+                    str::to_owned,
+                );
                 Some(format!(
                     "{} {place}{text}",
                     paint(style, format!("{level:>8}"))
