@@ -18,6 +18,7 @@ use synapse_engine::{
 use synapse_rules::{
     counters::Counters,
     environment::Environments,
+    inspect::{Schemas, Served},
     python::{Variables, process::Children},
     target::Target,
 };
@@ -96,6 +97,19 @@ impl App {
         let opened = SqliteStore::open(&self.home.store, self.hook.clone());
         let store = Arc::new(opened.map_err(|error| store_failure(&error))?);
         Ok(Arc::clone(self.store.get_or_init(|| store)))
+    }
+
+    /// Who inspects plugins; nothing is started before the first question.
+    pub fn served(&self, session: &Session) -> Served {
+        let synapse = std::env::current_exe().unwrap_or_else(|_| "synapse".into());
+        let variables = Variables::of(std::env::vars_os());
+        let store = self.home.store.clone();
+        Served::new(self.environments(session), store, synapse, variables, session.jobs)
+    }
+
+    /// The same, shared.
+    pub fn schemas(&self, session: &Session) -> Arc<dyn Schemas> {
+        Arc::new(self.served(session))
     }
 
     /// A session of the engine on the workspace at `root`.

@@ -471,7 +471,7 @@ pub struct Explain {
     /// Plugin code, with @VARIANT for a variant
     #[arg(value_name = "CODE[@VARIANT]")]
     pub subject: String,
-    /// Only this stage: archive, checksum or upload
+    /// Only this stage: inspect, sync, archive, checksum or upload
     pub stage: Option<String>,
     /// Plugin or workspace directory (default: current)
     #[arg(short, long, value_name = "DIR")]

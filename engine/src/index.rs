@@ -235,6 +235,21 @@ impl Section {
             .unwrap_or_default()
     }
 
+    /// The same subtree with another note.
+    pub fn with_note(&self, note: &[u8]) -> Self {
+        let (bytes, start) = (self.bytes(), self.note_start());
+        let pool = start + self.small(84);
+        let head = bytes.get(..84).unwrap_or_default();
+        let records = bytes.get(88..start).unwrap_or_default();
+        let len = (note.len() as u32).to_le_bytes();
+        let pool = bytes.get(pool..).unwrap_or_default();
+        let bytes = [head, &len, records, note, pool].concat();
+        Self {
+            bytes: Arc::new(Bytes::Owned(bytes)),
+            range: None,
+        }
+    }
+
     /// A pooled path, with its closing NUL.
     fn path(&self, record: usize) -> &[u8] {
         let pool = self.note_start() + self.small(84);
@@ -524,6 +539,9 @@ mod tests {
             crate::Tree::new(loaded.load()).digest()
         );
         assert_eq!(loaded.known().len(), 2);
+        let noted = loaded.with_note(b"a longer note");
+        assert_eq!((noted.note(), noted.load()), (&b"a longer note"[..], loaded.load()));
+        assert!(noted.with_note(b"note").is_same(loaded));
         assert!(
             Index::load(&path, &Digest::of(b"other rules"))
                 .get("plugin")

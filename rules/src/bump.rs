@@ -1,7 +1,7 @@
 //! Owns `--bump`: the next free version of a plugin, written into its configuration by changing
 //! the version's bytes and no other.
 
-use std::{fs, io::Write, os::unix::fs::MetadataExt, path::Path};
+use std::{fs, path::Path};
 
 use synapse_engine::Failure;
 
@@ -101,24 +101,8 @@ fn cannot(path: &Path, verb: &str, error: &std::io::Error) -> Failure {
     Failure::environment("bump-write", what).at(path.display().to_string())
 }
 
-/// Replaces a file whole, or not at all, keeping its mode; a link stays a link.
 fn replace(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
-    let write = || -> std::io::Result<()> {
-        let real = fs::canonicalize(path)?;
-        let meta = fs::metadata(&real)?;
-        let folder = real.parent().unwrap_or(&real);
-        let mut file = tempfile::Builder::new()
-            .prefix(".synapse-bump-")
-            .tempfile_in(folder)?;
-        file.write_all(bytes)?;
-        file.as_file().set_permissions(meta.permissions())?;
-        // Only root can give a file back to its owner; others own what they edit.
-        let _ = std::os::unix::fs::chown(file.path(), Some(meta.uid()), Some(meta.gid()));
-        file.as_file().sync_all()?;
-        file.persist(&real).map_err(|error| error.error)?;
-        Ok(())
-    };
-    write().map_err(|error| {
+    config::replace(path, bytes).map_err(|error| {
         cannot(path, "write", &error).hint("make the file writable, or raise the version by hand")
     })
 }

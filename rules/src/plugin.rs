@@ -12,15 +12,19 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 use synapse_engine::{
-    Digest, Failure, Files, StableHash, StableHasher, Tree, TreeEntry,
+    Digest, Failure, Files, StableHash, StableHasher, Store, Tree, TreeEntry,
     index::{Index, Section},
+    store_failure,
 };
 
 use crate::{
+    archive::EDITED,
     config::{self, Severity},
     counters::Counters,
     fileset::{self, Walk, ignores},
+    inspect::{Entry, Note},
     secrets::Scanner,
+    sync::{self, Memo},
 };
 
 /// The names a configuration file may have, the preferred first.
@@ -44,6 +48,13 @@ pub struct Head {
     pub config: String,
     /// Warnings, rendered once per run.
     pub warnings: Vec<Warning>,
+    /// Actions, in the file's order.
+    pub actions: Vec<Entry>,
+    /// The Python that it needs, as written.
+    pub requires_python: Option<String>,
+    /// What this very state of the plugin was synced to, once that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub synced: Option<Memo>,
 }
 
 /// A warning of a configuration, kept so that an unchanged file still gives it.
@@ -97,8 +108,10 @@ pub struct Plugin {
     pub source: Source,
     /// The head of its configuration.
     pub head: Head,
-    /// What is archived.
+    /// What is archived: with the synced configuration, once that is known.
     pub files: Arc<dyn Files + Send + Sync>,
+    /// The same with the configuration as it is written.
+    written: Arc<dyn Files + Send + Sync>,
     /// Files of the archive that lie elsewhere in the source: archive path to source path.
     pub moved: HashMap<String, PathBuf>,
     /// What to keep in the index.
@@ -118,12 +131,111 @@ impl Plugin {
         self.source.folder().join(&self.head.config)
     }
 
+    /// The configuration file as the archive would have it unsynced: its digest and size.
+    pub fn source_config(&self) -> Option<TreeEntry> {
+        let entries = self.written.load();
+        entries.into_iter().find(|entry| entry.path == CONFIG_NAMES[0])
+    }
+
+    /// Reads the configuration file, and what it is called; fails when it is not what was
+    /// scanned.
+    pub fn read_source_config(&self) -> Result<(Vec<u8>, String), Failure> {
+        let path = self.config_path();
+        let shown = path.display().to_string();
+        let bytes = fileset::read_regular(&path).map_err(|error| {
+            Failure::user("unreadable", format!("cannot read {shown}: {error}")).at(shown.clone())
+        })?;
+        if self.source_config().is_none_or(|entry| entry.digest != Digest::of(&bytes)) {
+            let what = format!("{shown} was edited while it was being read");
+            return Err(Failure::user(EDITED, what)
+                .at(shown)
+                .hint("nothing was published; run it again when the file is at rest"));
+        }
+        Ok((bytes, shown))
+    }
+
+    /// The synced configuration's bytes, and what the file is called; a failure of a missing
+    /// blob when the store no longer has them.
+    pub fn read_config(&self, store: &dyn Store) -> Result<(Vec<u8>, String), Failure> {
+        let Some(config) = self.synced_config() else {
+            return self.read_source_config();
+        };
+        let open = store.open_blob(&config.digest).map_err(|error| store_failure(&error))?;
+        let bytes = open.and_then(|blob| std::fs::read(blob.path).ok());
+        match bytes.filter(|bytes| Digest::of(bytes) == config.digest) {
+            Some(bytes) => Ok((bytes, self.config_path().display().to_string())),
+            None => Err(Failure::missing_blob(config.digest)),
+        }
+    }
+
+    /// The synced configuration, where it differs from the file.
+    pub fn synced_config(&self) -> Option<sync::Config> {
+        self.head.synced.as_ref()?.config
+    }
+
+    /// The plugin with its configuration synced to that of `digest` and `size`, or found right
+    /// as it is.
+    pub fn with_synced(&self, config: Option<(Digest, u64)>, notes: Vec<Note>) -> Result<Self, Failure> {
+        let config = config.map(|(digest, size)| {
+            let tree = overlaid(self.written.load(), digest, size);
+            sync::Config { digest, size, tree: Tree::new(tree).digest() }
+        });
+        let head = Head { synced: Some(Memo { config, notes }), ..self.head.clone() };
+        let note = serde_json::to_vec(&head).map_err(|error| Failure::bug(error.to_string()))?;
+        Ok(Self {
+            files: synced_files(&self.written, config),
+            section: self.section.with_note(&note),
+            head,
+            fresh: true,
+            ..self.clone()
+        })
+    }
+
+    /// The plugin as if it had never been synced.
+    pub fn unsynced(&self) -> Self {
+        let head = Head { synced: None, ..self.head.clone() };
+        Self { files: Arc::clone(&self.written), head, ..self.clone() }
+    }
+
     /// Where an archived file lies.
     pub fn source_of(&self, path: &str) -> PathBuf {
         self.moved
             .get(path)
             .cloned()
             .unwrap_or_else(|| self.source.folder().join(path))
+    }
+}
+
+/// Files with another configuration among them.
+struct Overlaid {
+    written: Arc<dyn Files + Send + Sync>,
+    config: sync::Config,
+}
+
+impl Files for Overlaid {
+    fn digest(&self) -> Digest {
+        self.config.tree
+    }
+
+    fn load(&self) -> Vec<TreeEntry> {
+        overlaid(self.written.load(), self.config.digest, self.config.size)
+    }
+}
+
+fn overlaid(mut entries: Vec<TreeEntry>, digest: Digest, size: u64) -> Vec<TreeEntry> {
+    for entry in entries.iter_mut().filter(|entry| entry.path == CONFIG_NAMES[0]) {
+        (entry.digest, entry.size) = (digest, size);
+    }
+    entries
+}
+
+fn synced_files(
+    written: &Arc<dyn Files + Send + Sync>,
+    config: Option<sync::Config>,
+) -> Arc<dyn Files + Send + Sync> {
+    match config {
+        Some(config) => Arc::new(Overlaid { written: Arc::clone(written), config }),
+        None => Arc::clone(written),
     }
 }
 
@@ -318,7 +430,15 @@ fn parse_head(folder: &Path, name: &str, bytes: &[u8]) -> Result<Head, Failure> 
         allow_secrets: config.allow_secrets,
         config: name.to_owned(),
         warnings: parsed.diagnostics.iter().map(Warning::from).collect(),
+        actions: config.actions.into_iter().map(entry).collect(),
+        requires_python: config.requires.python.map(|python| python.to_string()),
+        synced: None,
     })
+}
+
+fn entry(action: config::Action) -> Entry {
+    let config::Entrypoint { module, object, .. } = action.entrypoint;
+    Entry { action: action.name, module, object }
 }
 
 fn wheels_dir(bytes: &[u8], name: &str) -> String {
@@ -343,8 +463,9 @@ fn assemble(source: &Source, head: Head, section: Section, fresh: bool) -> Resul
     };
     Ok(Plugin {
         source: source.clone(),
+        files: synced_files(&files, head.synced.as_ref().and_then(|memo| memo.config)),
         head,
-        files,
+        written: files,
         moved,
         section,
         fresh,

@@ -9,7 +9,7 @@ use std::{
 
 use synapse_engine::{
     Cacheability, Context, Digest, DirtyReason, Failure, Input, Inputs, Label, Lane, Manifest,
-    Node, Outcome, Pending, Probe, Rule,
+    Node, Outcome, Pending, Probe, Rule, Store,
     store::{Effect, EffectState},
     store_failure,
 };
@@ -40,12 +40,19 @@ pub struct UploadNode {
     plugin: Arc<Plugin>,
     target: Arc<Target>,
     slot: Slot,
+    store: Arc<dyn Store>,
     clock: fn() -> i64,
 }
 
 impl UploadNode {
-    /// The release of `plugin` at `target`.
-    pub fn new(plugin: Arc<Plugin>, target: Arc<Target>, debug: bool, clock: fn() -> i64) -> Self {
+    /// The release of `plugin` at `target`; `store` has its synced configuration.
+    pub fn new(
+        plugin: Arc<Plugin>,
+        target: Arc<Target>,
+        debug: bool,
+        store: Arc<dyn Store>,
+        clock: fn() -> i64,
+    ) -> Self {
         let slot = Slot {
             code: plugin.head.code.clone(),
             variant: plugin.head.variant.clone(),
@@ -56,6 +63,7 @@ impl UploadNode {
             plugin,
             target,
             slot,
+            store,
             clock,
         }
     }
@@ -159,7 +167,7 @@ impl Node for UploadNode {
             }
             found => {
                 if !self.slot.debug {
-                    validate(&self.plugin)?;
+                    validate(&self.plugin, self.store.as_ref())?;
                 }
                 let reason = DirtyReason::NotAtTarget { what };
                 Ok(Probe::Run(
@@ -276,15 +284,10 @@ impl Node for UploadNode {
     }
 }
 
-/// What a formal release must satisfy that the configuration alone does not show.
-pub fn validate(plugin: &Plugin) -> Result<(), Failure> {
-    let path = plugin.config_path();
-    let shown = path.display().to_string();
-    let bytes = std::fs::read(&path)
-        .map_err(|error| Failure::user("unreadable", format!("cannot read {shown}: {error}")))?;
-    let Some(config) = config::parse(&bytes, &shown).config else {
-        return Ok(());
-    };
+/// What a formal release must satisfy that the configuration alone does not show. A failure of a
+/// missing blob when the store no longer has the synced configuration.
+pub fn validate(plugin: &Plugin, store: &dyn Store) -> Result<(), Failure> {
+    let (bytes, shown) = plugin.read_config(store)?;
     let files: Vec<String> = plugin
         .files
         .load()
@@ -299,8 +302,17 @@ pub fn validate(plugin: &Plugin) -> Result<(), Failure> {
             .then(|| std::fs::read(plugin.source_of(path)).ok())
             .flatten()
     };
-    let diagnostics = config::check_entrypoints(&config, &shown, &bytes, &files, &sources);
-    crate::plugin::diagnostics_failure(&diagnostics).map_or(Ok(()), Err)
+    let check = |bytes: &[u8]| {
+        let config = config::parse(bytes, &shown).config?;
+        let diagnostics = config::check_entrypoints(&config, &shown, bytes, &files, &sources);
+        plugin::diagnostics_failure(&diagnostics)
+    };
+    let Some(failure) = check(&bytes) else {
+        return Ok(());
+    };
+    // Places are those of the file that people can open.
+    let written = plugin.synced_config().and_then(|_| plugin.read_source_config().ok());
+    Err(written.and_then(|(bytes, _)| check(&bytes)).unwrap_or(failure))
 }
 
 /// The text of one file inside an archive, when it is there and short enough.

@@ -7,6 +7,7 @@ pub mod pythons;
 mod run;
 mod space;
 mod tree;
+pub mod wheels;
 
 pub use document::Document;
 pub use http::{Answer, Serving, multipart};

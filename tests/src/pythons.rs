@@ -163,7 +163,10 @@ fn once(folder: &Path, stamp: &str, make: impl FnOnce() -> io::Result<()>) -> io
     let marker = folder.join(".stamp");
     let fits = || fs::read_to_string(&marker).is_ok_and(|text| text == stamp);
     fs::create_dir_all(folder.parent().unwrap_or(folder))?;
-    let lock = File::create(folder.with_extension("lock"))?;
+    // Not `with_extension`: names end in versions.
+    let mut lock = folder.as_os_str().to_owned();
+    lock.push(".lock");
+    let lock = File::create(lock)?;
     lock.lock()?;
     if !fits() {
         if folder.exists() {

@@ -3,6 +3,7 @@
 
 mod archive;
 mod noop;
+mod python;
 mod start;
 
 use std::{
@@ -50,6 +51,8 @@ enum What {
     Noop(noop::Args),
     /// Cold and warm publish of one large plugin, beside zip.
     Archive(archive::Args),
+    /// An action that does nothing beside bare pydantic, and inspections of many plugins.
+    Python(python::Args),
     /// The time `synapse --version` takes, beside /bin/true.
     Start,
 }
@@ -60,6 +63,7 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
     let met = match &args.what {
         What::Noop(noop) => noop::run(&bench, noop),
         What::Archive(archive) => archive::run(&bench, archive),
+        What::Python(python) => python::run(&bench, python),
         What::Start => start::run(&bench),
     }?;
     Ok(met || !args.strict)

@@ -9,7 +9,16 @@ mod bench;
 mod demo;
 mod faults;
 mod gen_monorepo;
+mod guide;
 mod process;
+mod python;
+#[allow(
+    unreachable_pub,
+    dead_code,
+    reason = "shared with the harness of the suites, which this program must not wait for"
+)]
+#[path = "../../tests/src/pythons.rs"]
+mod pythons;
 mod repo;
 mod stat_loop;
 mod test;
@@ -33,12 +42,16 @@ enum Chore {
     Demo(demo::Args),
     /// Runs every check: format, lints, rules of the house, licences, tests.
     Test(test::Args),
+    /// Runs the checks of the Python package alone.
+    Python(test::PythonArgs),
     /// Checks the rules of the house that compilers do not know.
     Tidy,
     /// Measures the product beside the tools people know.
     Bench(bench::Args),
     /// Kills and fails publishes at every point, and checks what is left.
     Faults(faults::Args),
+    /// Works through the guide from top to bottom, as a test.
+    Guide(guide::Args),
     /// Writes a workspace of generated plugins.
     GenMonorepo(gen_monorepo::Args),
     /// Stats every path of a NUL-separated list: the floor of `bench noop`.
@@ -50,9 +63,11 @@ fn main() -> ExitCode {
     let done = match Cli::parse().chore {
         Chore::Demo(args) => demo::run(&args),
         Chore::Test(args) => test::run(&args),
+        Chore::Python(args) => test::run_python(&args),
         Chore::Tidy => tidy::run(),
         Chore::Bench(args) => bench::run(&args),
         Chore::Faults(args) => faults::run(&args),
+        Chore::Guide(args) => guide::run(&args),
         Chore::GenMonorepo(args) => gen_monorepo::run(&args),
         Chore::StatLoop(args) => stat_loop::run(&args),
     };

@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context, Result};
 
-use crate::{repo, tidy};
+use crate::{python, pythons, repo, tidy};
 
 /// The cargo-deny that is installed when there is none.
 const CARGO_DENY: &str = "0.20.2";
@@ -22,8 +22,8 @@ const NEEDED: [(&str, &str); 3] = [
 /// Runs every check.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Leave out what takes minutes: the licence check when it must be installed first, and the
-    /// end-to-end suites.
+    /// Leave out what takes minutes: the licence check when it must be installed first, the
+    /// end-to-end suites, and all Pythons but one.
     #[arg(long)]
     quick: bool,
 }
@@ -39,7 +39,7 @@ enum End {
 pub(crate) fn run(args: &Args) -> Result<bool> {
     let root = repo::root()?;
     let mut summary = Summary(Vec::new());
-    summary.step("programs", programs);
+    summary.step("programs", || Ok(programs()));
     summary.step("format", || cargo(&root, &["fmt", "--all", "--check"]));
     summary.step("clippy", || {
         let args = [
@@ -66,6 +66,7 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
         cargo(&root, &["build", "--workspace", "--bins", "--locked"])
     });
     tests(&root, args.quick, &mut summary);
+    package(&root, args.quick, &mut summary);
     Ok(summary.print())
 }
 
@@ -98,15 +99,66 @@ fn tests(root: &Path, quick: bool, summary: &mut Summary) {
     }
 }
 
+/// Runs the checks of the Python package.
+#[derive(clap::Args)]
+pub(crate) struct PythonArgs {
+    /// Leave out the wheel and all Pythons but one.
+    #[arg(long)]
+    quick: bool,
+}
+
+/// Runs what [`run`] runs for the Python package. True when nothing failed.
+pub(crate) fn run_python(args: &PythonArgs) -> Result<bool> {
+    let root = repo::root()?;
+    let mut summary = Summary(Vec::new());
+    package(&root, args.quick, &mut summary);
+    Ok(summary.print())
+}
+
+/// The Python package: style, types, and its tests on every Python there is.
+fn package(root: &Path, quick: bool, summary: &mut Summary) {
+    summary.step("ruff", || python::ruff(root).map(End::from));
+    summary.step("mypy", || python::mypy(root).map(End::from));
+    if !quick {
+        summary.step("wheel", || python::wheel(root).map(End::from));
+    }
+    let started = Instant::now();
+    match python::interpreters(quick) {
+        Err(error) => summary.add(
+            "pytest",
+            End::Failed(format!("{error:#}")),
+            started.elapsed(),
+        ),
+        Ok(interpreters) => {
+            println!("--- pytest");
+            for (name, found) in python::suites(root, &interpreters) {
+                let end = found.map_or_else(|error| End::Failed(format!("{error:#}")), End::from);
+                // They ran at the same time: each took at most what all of them took.
+                summary.add(&name, end, started.elapsed());
+            }
+        }
+    }
+}
+
+impl From<python::Found> for End {
+    fn from(found: python::Found) -> Self {
+        found.map_or_else(Self::Failed, |()| Self::Passed)
+    }
+}
+
 /// All steps so far.
-struct Summary(Vec<(&'static str, End, Duration)>);
+struct Summary(Vec<(String, End, Duration)>);
 
 impl Summary {
-    fn step(&mut self, name: &'static str, run: impl FnOnce() -> Result<End>) {
+    fn step(&mut self, name: &str, run: impl FnOnce() -> Result<End>) {
         println!("--- {name}");
         let started = Instant::now();
         let end = run().unwrap_or_else(|error| End::Failed(format!("{error:#}")));
-        self.0.push((name, end, started.elapsed()));
+        self.add(name, end, started.elapsed());
+    }
+
+    fn add(&mut self, name: &str, end: End, took: Duration) {
+        self.0.push((name.to_owned(), end, took));
     }
 
     fn print(&self) -> bool {
@@ -117,7 +169,7 @@ impl Summary {
                 End::Failed(why) => ("FAILED", why.as_str()),
                 End::Skipped(why) => ("skipped", why.as_str()),
             };
-            println!("{name:<10} {word:<8} {:>6.1} s  {note}", took.as_secs_f64());
+            println!("{name:<11} {word:<8} {:>6.1} s  {note}", took.as_secs_f64());
         }
         let failed = self
             .0
@@ -133,22 +185,21 @@ impl Summary {
     }
 }
 
-fn programs() -> Result<End> {
+fn programs() -> End {
     let missing: Vec<String> = NEEDED
         .iter()
         .filter(|(program, _)| !repo::has(program))
         .map(|(program, why)| format!("{program} is not installed ({why})"))
         .collect();
     if !missing.is_empty() {
-        return Ok(End::Failed(missing.join(", ")));
+        return End::Failed(missing.join(", "));
     }
-    let check = "import sys; sys.exit(sys.version_info < (3, 10))";
-    let status = Command::new("python3").args(["-c", check]).status()?;
-    Ok(if status.success() {
-        End::Passed
+    if pythons::all().is_empty() {
+        let what = "no Python from 3.10 to 3.13 with its venv module is installed";
+        End::Failed(what.to_owned())
     } else {
-        End::Failed("python3 is older than 3.10".to_owned())
-    })
+        End::Passed
+    }
 }
 
 fn cargo(root: &Path, args: &[&str]) -> Result<End> {

@@ -16,7 +16,7 @@ use crate::{
     select::{self, Otherwise},
 };
 
-const STAGES: [&str; 3] = ["archive", "checksum", "upload"];
+const STAGES: [&str; 5] = ["inspect", "sync", "archive", "checksum", "upload"];
 
 /// Runs the command; returns the exit code.
 pub fn run(app: &App, args: &args::Explain) -> Result<u8, Failure> {

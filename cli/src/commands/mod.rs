@@ -49,6 +49,7 @@ fn look(
         target: target.cloned(),
         session: &session,
         workspace: &selected.workspace,
+        schemas: app.schemas(&session),
         counters: Arc::clone(&app.counters),
         now: app::nanoseconds,
     };

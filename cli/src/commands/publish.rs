@@ -73,6 +73,7 @@ pub fn run(app: &App, args: &args::Publish) -> Result<u8, Failure> {
         target: target.clone(),
         session: &session,
         workspace: &selected.workspace,
+        schemas: app.schemas(&session),
         counters: Arc::clone(&app.counters),
         now: app::nanoseconds,
     };

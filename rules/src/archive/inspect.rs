@@ -1,13 +1,12 @@
 //! Owns the look for credentials ahead of an archive: in the files, and in the values of `env`.
 
-use std::{fs::File, io::Read};
+use std::{fs::File, io::Read, path::PathBuf};
 
 use synapse_engine::{Digest, Failure, Store};
 
-use super::rule::{CREDENTIAL, EDITED, codec};
+use super::rule::{CREDENTIAL, codec};
 use crate::{
     config,
-    fileset::read_regular,
     plugin::{CONFIG_NAMES, Plugin},
     secrets::{Finding, Scanner},
 };
@@ -33,7 +32,7 @@ pub fn inspect(plugin: &Plugin, scanner: &Scanner, store: &dyn Store) -> Result<
         let unreadable = |error: std::io::Error| {
             Failure::user("unreadable", format!("cannot read {}: {error}", entry.path))
         };
-        let mut file = File::open(plugin.source_of(&entry.path)).map_err(unreadable)?;
+        let mut file = File::open(source(plugin, &entry.path, store)).map_err(unreadable)?;
         let mut scan = scanner.start(&entry.path);
         loop {
             let read = file.read(&mut buffer).map_err(unreadable)?;
@@ -47,26 +46,36 @@ pub fn inspect(plugin: &Plugin, scanner: &Scanner, store: &dyn Store) -> Result<
     failure(plugin, &findings).map_or(Ok(()), Err)
 }
 
+/// Where the bytes of an archived file lie: those of a synced configuration in the store, and as
+/// long as it is not there, in the file that it will be made from.
+fn source(plugin: &Plugin, path: &str, store: &dyn Store) -> PathBuf {
+    let synced = plugin.synced_config().filter(|_| path == CONFIG_NAMES[0]);
+    let blob = synced.and_then(|config| store.open_blob(&config.digest).ok().flatten());
+    blob.map_or_else(|| plugin.source_of(path), |blob| blob.path)
+}
+
 /// Fails when a value of `env` in the configuration looks like a credential.
 pub(super) fn inspect_env(plugin: &Plugin, scanner: &Scanner) -> Result<(), Failure> {
-    let path = plugin.config_path();
-    let shown = path.display().to_string();
-    let bytes = read_regular(&path)
-        .map_err(|error| Failure::user("unreadable", format!("cannot read {shown}: {error}")))?;
-    let entries = plugin.files.load();
-    let packed = entries.iter().find(|entry| entry.path == CONFIG_NAMES[0]);
-    if packed.is_none_or(|entry| entry.digest != Digest::of(&bytes)) {
-        return Err(Failure::user(
-            EDITED,
-            format!("{shown} was edited while it was being archived"),
-        )
-        .at(shown)
-        .hint("nothing was published; run it again when the file is at rest"));
+    let (bytes, shown) = plugin.read_source_config()?;
+    env(&bytes, &shown, scanner)
+}
+
+/// Fails when anything in the configuration file looks like a credential. `bytes` are those of
+/// the file.
+pub fn inspect_config(plugin: &Plugin, scanner: &Scanner, bytes: &[u8]) -> Result<(), Failure> {
+    let mut scan = scanner.start(CONFIG_NAMES[0]);
+    scan.push(bytes);
+    if let Some(failure) = failure(plugin, &scan.finish().findings) {
+        return Err(failure);
     }
-    let Some(config) = config::parse(&bytes, &shown).config else {
+    env(bytes, &plugin.config_path().display().to_string(), scanner)
+}
+
+fn env(bytes: &[u8], shown: &str, scanner: &Scanner) -> Result<(), Failure> {
+    let Some(config) = config::parse(bytes, shown).config else {
         return Ok(());
     };
-    let document = config::yaml::parse(&bytes, &shown);
+    let document = config::yaml::parse(bytes, shown);
     let pairs = document
         .root
         .as_ref()

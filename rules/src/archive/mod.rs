@@ -18,7 +18,7 @@ mod stream;
 pub(crate) mod tests;
 pub mod zip;
 
-pub use inspect::inspect;
+pub use inspect::{inspect, inspect_config};
 pub use pack::{NoStreams, PackError, PackFile, Packed, Streams, pack};
 pub use rule::{ArchiveNode, CREDENTIAL, EDITED, RULE};
 pub use synapse_engine::{store::Stream, tree::tree_digest as content_digest};

@@ -11,7 +11,7 @@ use std::{
 use synapse_engine::{
     Cacheability, Context, Digest, Failure, Input, Inputs, Label, Manifest, Node, Outcome, Pending,
     Rule, TreeEntry,
-    store::{Store, Stream},
+    store::{Blob, Store, Stream},
 };
 
 use super::{
@@ -19,7 +19,11 @@ use super::{
     inspect,
     pack::{PackError, PackFile, Streams, pack},
 };
-use crate::{counters::Counters, plugin::Plugin, secrets::Scanner};
+use crate::{
+    counters::Counters,
+    plugin::{CONFIG_NAMES, Plugin},
+    secrets::Scanner,
+};
 
 /// The rule. Raise the version whenever the same files would give other bytes.
 ///
@@ -37,7 +41,7 @@ pub const EDITED: &str = "edited-while-archiving";
 /// Failure code: files look like credentials.
 pub const CREDENTIAL: &str = "credential";
 
-/// The archive of one plugin. Output `zip` is the file, `content` its content digest.
+/// The archive of one plugin. Depends on its synced configuration. Output `zip` is the file, `content` its content digest.
 pub struct ArchiveNode {
     plugin: Arc<Plugin>,
     scanner: Arc<Scanner>,
@@ -58,6 +62,11 @@ impl ArchiveNode {
         let folder = self.plugin.source.folder();
         match error {
             PackError::Edited { path } | PackError::Missing { path } => {
+                if let Some(config) = self.plugin.synced_config()
+                    && path == CONFIG_NAMES[0]
+                {
+                    return Failure::missing_blob(config.digest);
+                }
                 let what = format!("{path} was edited while it was being archived");
                 Failure::user(EDITED, what)
                     .at(folder.join(path).display().to_string())
@@ -140,9 +149,14 @@ impl Node for ArchiveNode {
         inspect::inspect_env(&self.plugin, &self.scanner)?;
         let entries = self.plugin.files.load();
         let total: u64 = entries.iter().map(|entry| entry.size).sum();
+        let config = self.plugin.synced_config();
+        let config = config.map(|config| context.blob(&config.digest, config.size)).transpose()?;
         let files: Vec<PackFile> = entries
             .into_iter()
-            .map(|entry| self.pack_file(entry))
+            .map(|entry| match &config {
+                Some(blob) if entry.path == CONFIG_NAMES[0] => synced_file(entry, blob),
+                _ => self.pack_file(entry),
+            })
             .collect();
         let codec = codec(&self.scanner);
         let kept = Kept {
@@ -183,6 +197,12 @@ impl Node for ArchiveNode {
             .value("content", packed.content.hex())
             .value("entries", packed.entries))
     }
+}
+
+/// The configuration as it was synced, from the store.
+fn synced_file(entry: TreeEntry, blob: &Blob) -> PackFile {
+    let TreeEntry { path, executable, size, digest } = entry;
+    PackFile { path, source: blob.path.clone(), executable, size, digest, follow: false }
 }
 
 impl ArchiveNode {

@@ -1,6 +1,13 @@
-//! Owns edits of a plugin's files: the version's bytes change, every other byte stays.
+//! Owns edits of a plugin's files: the version's bytes change, every other byte stays; and the
+//! writing of what was edited.
 
-use std::ops::Range;
+use std::{
+    fs, io,
+    io::Write,
+    ops::Range,
+    os::unix::fs::{MetadataExt, chown},
+    path::Path,
+};
 
 use super::model::{Config, parse};
 use crate::version::Version;
@@ -82,6 +89,23 @@ pub fn set_pyproject_version(
         return Err(EditError::Shared);
     }
     Ok(Some(edited))
+}
+
+/// Replaces a file whole, or not at all, keeping its mode; a link stays a link.
+pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let real = fs::canonicalize(path)?;
+    let meta = fs::metadata(&real)?;
+    let folder = real.parent().unwrap_or(&real);
+    let mut file = tempfile::Builder::new()
+        .prefix(".synapse-edit-")
+        .tempfile_in(folder)?;
+    file.write_all(bytes)?;
+    file.as_file().set_permissions(meta.permissions())?;
+    // Only root can give a file back to its owner; others own what they edit.
+    let _ = chown(file.path(), Some(meta.uid()), Some(meta.gid()));
+    file.as_file().sync_all()?;
+    file.persist(&real).map_err(|error| error.error)?;
+    Ok(())
 }
 
 fn read_toml(text: &str) -> Result<toml_edit::Document<&str>, EditError> {

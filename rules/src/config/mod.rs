@@ -17,7 +17,7 @@ pub mod vocabulary;
 pub mod yaml;
 
 pub use diagnostic::{Diagnostic, Severity};
-pub use edit::{EditError, set_pyproject_version, set_version};
+pub use edit::{EditError, replace, set_pyproject_version, set_version};
 pub use entrypoint::{Entrypoint, check_entrypoints};
 pub use fields::slug;
 pub use model::{Action, Config, Parsed, Requires, Task, parse};

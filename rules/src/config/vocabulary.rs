@@ -127,11 +127,17 @@ words!(
 impl Method {
     /// The method of an action that names none: by well-known action name, else a task.
     pub fn default_for(action: &str) -> Self {
-        match action {
+        Self::by_name(action).unwrap_or(Self::Task)
+    }
+
+    /// The method that goes with a well-known action name.
+    pub fn by_name(action: &str) -> Option<Self> {
+        Some(match action {
             "upload" | "export" | "download" | "convert" | "train" | "test" | "deployment"
             | "to_task" => Self::Job,
             "inference" => Self::Serve,
-            _ => Self::Task,
-        }
+            "auto_label" => Self::Task,
+            _ => return None,
+        })
     }
 }

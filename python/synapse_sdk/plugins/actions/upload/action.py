@@ -57,7 +57,8 @@ class BaseUploadAction(BackendHelpers, BaseAction[P], Generic[P]):
         counts = run_steps(registry, context)
         return UploadResult(
             **counts,
-            uploaded_files=sum(len(unit["files"]) for unit in context.uploaded_files),
+            # A plugin's own steps may note files without data units: each is one.
+            uploaded_files=sum(len(unit.get("files", [unit])) for unit in context.uploaded_files),
             data_units=len(context.data_units),
             partial_failure=bool(context.lost_files),
             lost_files_count=len(context.lost_files),

@@ -1,5 +1,9 @@
-//! Owns a publish of many plugins: loads them, builds the graph, raises versions where asked,
-//! runs, and tries once more what was edited meanwhile.
+//! Owns a publish of many plugins: loads them, syncs their configurations where that is not
+//! known, builds the graph, raises versions where asked, runs, and tries once more what was
+//! edited meanwhile.
+
+mod prepare;
+mod report;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -9,19 +13,23 @@ use std::{
 
 use rayon::prelude::*;
 use synapse_engine::{
-    Decision, Digest, Failure, FailureKind, Graph, GraphBuilder, NodeId, NodeReport, NodeState,
-    Outcome, Plan, Session, StableHash, StableHasher,
+    Digest, Failure, FailureKind, Graph, GraphBuilder, NodeId, Plan, Session, StableHash,
+    StableHasher,
     index::{Index, Section},
 };
 
+pub use self::report::{PluginReport, Stage, Status};
+use self::report::{blank, failed_status, finished, planned};
 use crate::{
-    archive::{ArchiveNode, CREDENTIAL, EDITED, inspect},
-    bump::{self, Bump},
+    archive::{self, ArchiveNode},
+    bump,
     checksum::ChecksumNode,
     counters::Counters,
     fileset::ignores,
+    inspect::{self, InspectNode, Schemas},
     plugin::{self, Above, Plugin, Source, Trust},
     secrets::Scanner,
+    sync::{self, SyncNode},
     target::Target,
     upload::{self, UploadNode, VERSION_TAKEN},
     version::Level,
@@ -43,6 +51,11 @@ pub fn fingerprint() -> Digest {
     env!("CARGO_PKG_VERSION").stable_hash(&mut hasher);
     u64::from(ignores::VERSION).stable_hash(&mut hasher);
     ignores::DEFAULTS.stable_hash(&mut hasher);
+    // A plugin's note holds what it was synced to.
+    synapse_python::digest().stable_hash(&mut hasher);
+    for rule in [inspect::RULE, sync::RULE] {
+        u64::from(rule.version).stable_hash(&mut hasher);
+    }
     hasher.finish()
 }
 
@@ -95,62 +108,12 @@ pub struct Options {
     pub inspect: bool,
 }
 
-/// One stage of one plugin, after.
-#[derive(Debug, Clone)]
-pub struct Stage {
-    /// Its name.
-    pub stage: &'static str,
-    /// What became of it.
-    pub report: NodeReport,
-}
-
-/// How a plugin came out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Status {
-    /// A release was made.
-    Published,
-    /// The release was there.
-    UpToDate,
-    /// A release would be made.
-    Planned,
-    /// It must not be published as it is.
-    Refused,
-    /// Something went wrong.
-    Failed,
-    /// It was not tried.
-    Skipped,
-    /// Work was asked to stop first.
-    Cancelled,
-}
-
-/// One plugin, after.
-#[derive(Clone)]
-pub struct PluginReport {
-    /// Where it came from.
-    pub source: Source,
-    /// The plugin, when it could be loaded.
-    pub plugin: Option<Arc<Plugin>>,
-    /// How it came out.
-    pub status: Status,
-    /// Its stages, in order; those nobody needed are left out.
-    pub stages: Vec<Stage>,
-    /// The version raised, when it was.
-    pub bump: Option<Bump>,
-    /// Why it failed or was refused.
-    pub failure: Option<Failure>,
-}
-
-impl PluginReport {
-    /// The outcome of a stage, when it is known.
-    pub fn outcome(&self, stage: &str) -> Option<&Outcome> {
-        self.stages
-            .iter()
-            .find(|own| own.stage == stage)?
-            .report
-            .outcome
-            .as_deref()
-    }
-}
+/// Sections of plugins that were seen anew, by place.
+type Seen = HashMap<String, Section>;
+/// Plugins with their places among the reports.
+type Loaded = Vec<(usize, Arc<Plugin>)>;
+/// Scanners by what they allow.
+type Scanners = HashMap<Vec<String>, Arc<Scanner>>;
 
 struct Nodes {
     at: usize,
@@ -170,6 +133,8 @@ pub struct Publish<'a> {
     pub session: &'a Session,
     /// The workspace's index.
     pub workspace: &'a Workspace,
+    /// Who knows what the forms of actions look like.
+    pub schemas: Arc<dyn Schemas>,
     /// Counts of work.
     pub counters: Arc<Counters>,
     /// Nanoseconds since 1970.
@@ -180,13 +145,13 @@ impl Publish<'_> {
     /// Does it all.
     pub fn run(&self, sources: &[Source]) -> Result<Vec<PluginReport>, Failure> {
         let mut reports: Vec<PluginReport> = sources.iter().map(blank).collect();
-        let mut seen = HashMap::new();
+        let mut seen = Seen::new();
         let mut plugins = Vec::new();
         for (at, loaded) in self.load(sources, Trust::Stat).into_iter().enumerate() {
             plugins.extend(take(&mut reports[at], loaded, &mut seen).map(|plugin| (at, plugin)));
         }
         refuse_twins(&mut reports, &mut plugins);
-        let mut again = self.round(&mut reports, &plugins, true)?;
+        let mut again = self.round(&mut reports, plugins, &mut seen, true)?;
         // A second look at what was edited while we read it, and a first at what was raised.
         let mut rounds = 0;
         while !again.is_empty() && rounds < 3 && !self.session.cancel.cancelled() {
@@ -196,9 +161,10 @@ impl Publish<'_> {
             for (at, loaded) in again.iter().zip(self.load(&sources, Trust::Nothing)) {
                 let report = &mut reports[*at];
                 report.failure = None;
+                report.early.clear();
                 plugins.extend(take(report, loaded, &mut seen).map(|plugin| (*at, plugin)));
             }
-            again = self.round(&mut reports, &plugins, rounds < 2)?;
+            again = self.round(&mut reports, plugins, &mut seen, rounds < 2)?;
         }
         let seen: Vec<(String, Section)> = seen.into_iter().collect();
         self.workspace.save(&seen);
@@ -228,12 +194,12 @@ impl Publish<'_> {
     fn round(
         &self,
         reports: &mut [PluginReport],
-        plugins: &[(usize, Arc<Plugin>)],
+        mut plugins: Loaded,
+        seen: &mut Seen,
         more: bool,
     ) -> Result<Vec<usize>, Failure> {
-        let (graph, nodes) = self.graph(reports, plugins)?;
-        let mut plan = synapse_engine::plan(&graph, self.session)?;
-        let mut again = Vec::new();
+        let mut again = self.prepare(reports, &mut plugins, seen)?;
+        let (graph, nodes, mut plan) = self.plan(reports, &mut plugins, seen, &mut again)?;
         for own in &nodes {
             if self.raise(&plan, own, &mut reports[own.at]) {
                 again.push(own.at);
@@ -258,52 +224,80 @@ impl Publish<'_> {
                 .stages
                 .iter()
                 .map(|(stage, id)| (*stage, report.get(*id).clone()));
-            let edited = finished(stages, &mut reports[own.at]);
-            if edited && more && !again.contains(&own.at) {
+            if finished(stages, &mut reports[own.at]) && !again.contains(&own.at) {
                 again.push(own.at);
             }
         }
+        again.retain(|_| more);
         Ok(again)
+    }
+
+    /// Plans the stages of plugins that are synced. A synced configuration that is needed to look
+    /// at but gone from the store is made again first.
+    fn plan(
+        &self,
+        reports: &mut [PluginReport],
+        plugins: &mut Loaded,
+        seen: &mut Seen,
+        again: &mut Vec<usize>,
+    ) -> Result<(Arc<Graph>, Vec<Nodes>, Plan), Failure> {
+        let mut tries = 0;
+        loop {
+            let (graph, nodes) = self.graph(reports, plugins)?;
+            let plan = synapse_engine::plan(&graph, self.session)?;
+            let gone = |own: &&Nodes| {
+                let mut failures =
+                    own.stages.iter().filter_map(|(_, id)| plan.get(*id).failure.as_ref());
+                failures.any(|failure| failure.kind == FailureKind::MissingBlob)
+            };
+            let gone: Vec<usize> = nodes.iter().filter(gone).map(|own| own.at).collect();
+            if gone.is_empty() || tries > 1 {
+                return Ok((graph, nodes, plan));
+            }
+            tries += 1;
+            for (_, plugin) in plugins.iter_mut().filter(|(at, _)| gone.contains(at)) {
+                *plugin = Arc::new(plugin.unsynced());
+            }
+            again.extend(self.prepare(reports, plugins, seen)?);
+        }
     }
 
     fn graph(
         &self,
         reports: &mut [PluginReport],
-        plugins: &[(usize, Arc<Plugin>)],
+        plugins: &Loaded,
     ) -> Result<(Arc<Graph>, Vec<Nodes>), Failure> {
         let mut builder = GraphBuilder::new();
         let mut nodes = Vec::with_capacity(plugins.len());
-        let mut scanners: HashMap<Vec<String>, Arc<Scanner>> = HashMap::new();
+        let mut scanners = Scanners::new();
         for (at, plugin) in plugins {
-            let allowed = [
-                plugin.head.allow_secrets.as_slice(),
-                &self.options.allow_secrets,
-            ]
-            .concat();
-            let scanner = match scanners.get(&allowed) {
-                Some(scanner) => Arc::clone(scanner),
-                None => match Scanner::new(&allowed) {
-                    Ok(scanner) => Arc::clone(scanners.entry(allowed).or_insert(Arc::new(scanner))),
-                    Err(error) => {
-                        reports[*at].status = Status::Failed;
-                        reports[*at].failure = Some(Failure::usage(error.to_string()));
-                        continue;
-                    }
-                },
+            let scanner = match self.scanner(&mut scanners, plugin) {
+                Ok(scanner) => scanner,
+                Err(failure) => {
+                    reports[*at].status = Status::Failed;
+                    reports[*at].failure = Some(failure);
+                    continue;
+                }
             };
+            let mut stages = self.syncing(&mut builder, plugin, &scanner);
             let archive = ArchiveNode::new(
                 Arc::clone(plugin),
                 Arc::clone(&scanner),
                 Arc::clone(&self.counters),
             );
             let archive = builder.node(Arc::new(archive));
+            builder.depends(archive, stages[1].1);
             let checksum = builder.node(Arc::new(ChecksumNode::new(Arc::clone(plugin))));
             builder.depends(checksum, archive);
-            let mut stages = vec![("archive", archive), ("checksum", checksum)];
+            stages.extend([("archive", archive), ("checksum", checksum)]);
             if let Some(target) = &self.target {
-                let (plugin, target) = (Arc::clone(plugin), Arc::clone(target));
-                let upload =
-                    UploadNode::new(plugin, target, self.options.debug, self.session.clock);
+                let upload = UploadNode::new(
+                    Arc::clone(plugin),
+                    Arc::clone(target),
+                    self.options.debug,
+                    Arc::clone(&self.session.store),
+                    self.session.clock,
+                );
                 let upload = builder.node(Arc::new(upload));
                 builder.depends(upload, archive);
                 builder.depends(upload, checksum);
@@ -322,6 +316,36 @@ impl Publish<'_> {
         Ok((Arc::new(graph), nodes))
     }
 
+    /// The stages that make a plugin's synced configuration.
+    fn syncing(
+        &self,
+        builder: &mut GraphBuilder,
+        plugin: &Arc<Plugin>,
+        scanner: &Arc<Scanner>,
+    ) -> Vec<(&'static str, NodeId)> {
+        let inspect = InspectNode::new(Arc::clone(plugin), Arc::clone(&self.schemas));
+        let inspect = builder.node(Arc::new(inspect));
+        let store = Arc::clone(&self.session.store);
+        let sync = SyncNode::new(Arc::clone(plugin), Arc::clone(scanner), store);
+        let sync = builder.node(Arc::new(sync));
+        builder.depends(sync, inspect);
+        vec![("inspect", inspect), ("sync", sync)]
+    }
+
+    fn scanner(&self, known: &mut Scanners, plugin: &Plugin) -> Result<Arc<Scanner>, Failure> {
+        let allowed = [
+            plugin.head.allow_secrets.as_slice(),
+            &self.options.allow_secrets,
+        ]
+        .concat();
+        if let Some(scanner) = known.get(&allowed) {
+            return Ok(Arc::clone(scanner));
+        }
+        let scanner =
+            Scanner::new(&allowed).map_err(|error| Failure::usage(error.to_string()))?;
+        Ok(Arc::clone(known.entry(allowed).or_insert(Arc::new(scanner))))
+    }
+
     /// Raises the version of a plugin that was refused because its version is taken.
     fn raise(&self, plan: &Plan, own: &Nodes, report: &mut PluginReport) -> bool {
         let (Some(level), Some(target)) = (self.options.bump, &self.target) else {
@@ -338,8 +362,9 @@ impl Publish<'_> {
             let bump = bump::plan(&own.plugin, level, releases)?;
             if !self.options.dry_run {
                 // A version is not raised for what would be refused all the same.
-                upload::validate(&own.plugin)?;
-                inspect(&own.plugin, &own.scanner, self.session.store.as_ref())?;
+                let store = self.session.store.as_ref();
+                upload::validate(&own.plugin, store)?;
+                archive::inspect(&own.plugin, &own.scanner, store)?;
                 bump::apply(&own.plugin, &bump)?;
             }
             Ok(bump)
@@ -361,7 +386,7 @@ impl Publish<'_> {
 fn take(
     report: &mut PluginReport,
     loaded: Result<Plugin, Failure>,
-    seen: &mut HashMap<String, Section>,
+    seen: &mut Seen,
 ) -> Option<Arc<Plugin>> {
     match loaded {
         Ok(plugin) => {
@@ -381,19 +406,8 @@ fn take(
     }
 }
 
-fn blank(source: &Source) -> PluginReport {
-    PluginReport {
-        source: source.clone(),
-        plugin: None,
-        status: Status::Skipped,
-        stages: Vec::new(),
-        bump: None,
-        failure: None,
-    }
-}
-
 /// Two plugins of one code and variant cannot both be published.
-fn refuse_twins(reports: &mut [PluginReport], plugins: &mut Vec<(usize, Arc<Plugin>)>) {
+fn refuse_twins(reports: &mut [PluginReport], plugins: &mut Loaded) {
     let mut by_subject: HashMap<String, Vec<usize>> = HashMap::new();
     for (at, plugin) in plugins.iter() {
         by_subject.entry(plugin.subject()).or_default().push(*at);
@@ -422,97 +436,9 @@ fn refuse_twins(reports: &mut [PluginReport], plugins: &mut Vec<(usize, Arc<Plug
     }
 }
 
-fn planned(plan: &Plan, own: &Nodes, report: &mut PluginReport) {
-    let mut failure = None;
-    report.stages.clear();
-    for (stage, id) in &own.stages {
-        let planned = plan.get(*id);
-        failure = failure.or_else(|| planned.failure.clone());
-        let explained = matches!(&planned.decision, Decision::Run(reasons) if !reasons.is_empty());
-        if planned.needed || planned.decision.is_known() || explained {
-            let state = if planned.decision.is_known() {
-                NodeState::Done
-            } else {
-                NodeState::Waiting
-            };
-            report.stages.push(Stage {
-                stage,
-                report: NodeReport::planned(planned, state),
-            });
-        }
-    }
-    let done = own
-        .stages
-        .last()
-        .is_some_and(|(_, id)| plan.get(*id).decision.is_known());
-    if report.failure.is_some() {
-        return;
-    }
-    report.status = match &failure {
-        Some(_) if report.bump.is_some() => Status::Planned,
-        Some(_) => Status::Refused,
-        None if done && own.stages.len() == 3 => Status::UpToDate,
-        None => Status::Planned,
-    };
-    report.failure = failure.filter(|_| report.bump.is_none());
-}
-
-/// Takes what became of a plugin's nodes; true when it was edited meanwhile.
-fn finished(
-    stages: impl Iterator<Item = (&'static str, NodeReport)>,
-    report: &mut PluginReport,
-) -> bool {
-    if report.failure.is_some() {
-        return false;
-    }
-    report.stages = stages
-        .filter(|(_, node)| node.state != NodeState::Idle)
-        .map(|(stage, report)| Stage { stage, report })
-        .collect();
-    let failed = report
-        .stages
-        .iter()
-        .find_map(|stage| stage.report.failure.clone());
-    let last = report.stages.last().map(|stage| &stage.report);
-    report.status = match (last.map(|node| node.state), &failed) {
-        (Some(NodeState::Done), _) => {
-            let ran =
-                last.is_some_and(|node| matches!(node.decision, Decision::Run(_)) && !node.shared);
-            if ran {
-                Status::Published
-            } else {
-                Status::UpToDate
-            }
-        }
-        (_, Some(failure)) => failed_status(failure),
-        (Some(NodeState::Skipped), None) => Status::Skipped,
-        _ => Status::Cancelled,
-    };
-    report.failure = failed;
-    report
-        .failure
-        .as_ref()
-        .is_some_and(|failure| failure.code == EDITED)
-}
-
 fn refuse_credentials(own: &Nodes, session: &Session, report: &mut PluginReport) {
-    if let Err(failure) = inspect(&own.plugin, &own.scanner, session.store.as_ref()) {
+    if let Err(failure) = archive::inspect(&own.plugin, &own.scanner, session.store.as_ref()) {
         report.status = failed_status(&failure);
         report.failure = Some(failure);
     }
-}
-
-fn failed_status(failure: &Failure) -> Status {
-    match failure.kind {
-        FailureKind::Cancelled => Status::Cancelled,
-        _ if is_refusal(&failure.code) => Status::Refused,
-        _ => Status::Failed,
-    }
-}
-
-fn is_refusal(code: &str) -> bool {
-    code == VERSION_TAKEN
-        || code == CREDENTIAL
-        || code.starts_with("config-")
-        || code == "release-invalid"
 }

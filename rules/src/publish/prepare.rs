@@ -1,0 +1,97 @@
+//! Owns the part of a publish that comes before the plan: inspection and sync of plugins whose
+//! synced configuration is not known. What their releases hold, and so whether they are up to
+//! date, depends on it.
+
+use std::sync::Arc;
+
+use synapse_engine::{Failure, GraphBuilder, NodeState, Outcome};
+
+use super::{
+    Loaded, Publish, Scanners, Seen,
+    report::{PluginReport, Stage, Status, failed_status},
+};
+use crate::{archive::EDITED, plugin::Plugin};
+
+impl Publish<'_> {
+    /// Syncs the plugins of which that is not known, and takes out those that cannot be; returns
+    /// those to do again, since they were edited meanwhile.
+    pub(super) fn prepare(
+        &self,
+        reports: &mut [PluginReport],
+        plugins: &mut Loaded,
+        seen: &mut Seen,
+    ) -> Result<Vec<usize>, Failure> {
+        let mut builder = GraphBuilder::new();
+        let mut scanners = Scanners::new();
+        let mut nodes = Vec::new();
+        let mut out = Vec::new();
+        for (at, plugin) in plugins.iter().filter(|(_, plugin)| plugin.head.synced.is_none()) {
+            match self.scanner(&mut scanners, plugin) {
+                Ok(scanner) => nodes.push((*at, self.syncing(&mut builder, plugin, &scanner))),
+                Err(failure) => {
+                    reports[*at].status = Status::Failed;
+                    reports[*at].failure = Some(failure);
+                    out.push(*at);
+                }
+            }
+        }
+        let mut again = Vec::new();
+        if !nodes.is_empty() {
+            let graph = builder.build().map_err(|cycle| Failure::bug(cycle.to_string()))?;
+            let graph = Arc::new(graph);
+            let plan = synapse_engine::plan(&graph, self.session)?;
+            let done = synapse_engine::run(&graph, &plan, self.session);
+            for (at, stages) in nodes {
+                let report = &mut reports[at];
+                let mut stages: Vec<Stage> = stages
+                    .into_iter()
+                    .map(|(stage, id)| Stage { stage, report: done.get(id).clone() })
+                    .collect();
+                let last = stages.last().map(|stage| &stage.report);
+                let outcome = last.filter(|last| last.state == NodeState::Done);
+                let outcome = outcome.and_then(|last| last.outcome.clone());
+                let state = last.map(|last| last.state);
+                stages.retain(|stage| stage.report.state != NodeState::Idle);
+                report.early = stages;
+                let Some(outcome) = outcome else {
+                    out.push(at);
+                    failed(report, state);
+                    let code = report.failure.as_ref().map(|failure| failure.code.as_str());
+                    again.extend((code == Some(EDITED)).then_some(at));
+                    continue;
+                };
+                for (_, plugin) in plugins.iter_mut().filter(|(own, _)| *own == at) {
+                    *plugin = Arc::new(synced(plugin, &outcome)?);
+                    report.plugin = Some(Arc::clone(plugin));
+                    if plugin.source.config.is_none() {
+                        seen.insert(plugin.source.place.clone(), plugin.section.clone());
+                    }
+                }
+            }
+        }
+        plugins.retain(|(at, _)| !out.contains(at));
+        if self.session.fail_fast && !out.is_empty() {
+            // Nothing more is started: what is left stays as it was, skipped.
+            plugins.clear();
+        }
+        Ok(again)
+    }
+}
+
+fn failed(report: &mut PluginReport, last: Option<NodeState>) {
+    report.stages.clone_from(&report.early);
+    let failure = report.stages.iter().find_map(|stage| stage.report.failure.clone());
+    report.status = match (&failure, last) {
+        (Some(failure), _) => failed_status(failure),
+        (None, Some(NodeState::Skipped)) => Status::Skipped,
+        (None, _) => Status::Cancelled,
+    };
+    report.failure = failure;
+}
+
+fn synced(plugin: &Plugin, outcome: &Outcome) -> Result<Plugin, Failure> {
+    let notes = outcome.get("notes").cloned().unwrap_or_default();
+    let notes = serde_json::from_value(notes)
+        .map_err(|error| Failure::bug(format!("the notes of a sync cannot be read: {error}")))?;
+    plugin.with_synced(outcome.blob_of("config"), notes)
+}
