@@ -10,7 +10,7 @@ use super::{line::Place, requirements::Reader};
 use crate::fileset::read_regular;
 
 /// The file at a plugin's root.
-pub const FILE: &str = "pyproject.toml";
+const FILE: &str = "pyproject.toml";
 
 /// Adds what the plugin's pyproject.toml asks for, when it has one.
 pub(super) fn read(reader: &mut Reader<'_>) {
