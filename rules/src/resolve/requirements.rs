@@ -578,3 +578,7 @@ pub fn ours(text: &str, marker: Option<&MarkerTree>, place: &Place) -> Result<It
         place: place.clone(),
     })
 }
+
+#[cfg(test)]
+#[path = "requirements_tests.rs"]
+mod tests;
