@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File, OpenOptions},
     io,
-    os::unix::fs::DirBuilderExt,
+    os::unix::fs::{DirBuilderExt, MetadataExt},
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
@@ -11,7 +11,7 @@ use std::{
 use rustix::fs::{FlockOperation, flock};
 
 /// Uses closer together than this count as one: it spares a write in almost every run.
-const GRAIN: Duration = Duration::from_secs(3600);
+const GRAIN: Duration = Duration::from_hours(1);
 
 /// Keeps an environment from being collected until it is dropped.
 #[derive(Debug, Default)]
@@ -57,7 +57,6 @@ impl Lease {
             let file = open(folder)?;
             flock(&file, FlockOperation::LockShared)?;
             // Collection removes the file while it has it: then this lock is on nothing.
-            use std::os::unix::fs::MetadataExt;
             let own = file.metadata()?;
             let there = fs::metadata(lock_file(folder));
             if !there.is_ok_and(|there| there.ino() == own.ino()) {

@@ -135,10 +135,10 @@ impl Environments {
             }
         }
         let work = Arc::new(self.work(plugin, config, requirements, wanted)?);
-        let (committed, doubt) = self.committed(&work, wanted)?;
+        let (committed, doubt) = Self::committed(&work, wanted)?;
         let from = if committed.is_some() { ", locked" } else { "" };
         let node = ResolveNode::new(Arc::clone(&work), committed, Vec::new(), wanted.upgrade)?;
-        let mut ready = self.managed(&work, Some(Arc::new(node)), None)?;
+        let mut ready = self.managed(&work, Some(&Arc::new(node)), None)?;
         let because = if because.is_empty() {
             because
         } else {
@@ -177,7 +177,7 @@ impl Environments {
             uv: None,
             offline: false,
         });
-        let mut ready = self.managed(&work, None, Some(Fixed { target, packages }))?;
+        let mut ready = self.managed(&work, None, Some(&Fixed { target, packages }))?;
         let python = ready.interpreter.full_version();
         ready.note = format!("base environment with Python {python}");
         Ok(ready)
@@ -307,7 +307,6 @@ impl Environments {
 
     /// The lock file's target when it fits, and a doubt when there is a file that does not.
     fn committed(
-        &self,
         work: &Work,
         wanted: &Wanted,
     ) -> Result<(Option<Target>, Option<Warning>), Failure> {
@@ -324,9 +323,8 @@ impl Environments {
             }
             return Ok((None, None));
         };
-        let doubt = match misfit(&lock, work)? {
-            None => return Ok((lock.target(&work.interpreter).cloned(), None)),
-            Some(doubt) => doubt,
+        let Some(doubt) = misfit(&lock, work)? else {
+            return Ok((lock.target(&work.interpreter).cloned(), None));
         };
         if wanted.locked {
             return Err(Failure::user("lock", doubt).at(place).hint(again));
@@ -346,16 +344,16 @@ impl Environments {
     fn managed(
         &self,
         work: &Arc<Work>,
-        resolve: Option<Arc<ResolveNode>>,
-        fixed: Option<Fixed>,
+        resolve: Option<&Arc<ResolveNode>>,
+        fixed: Option<&Fixed>,
     ) -> Result<Ready, Failure> {
         // Collection may take an environment between the look and the lease, once.
         for _ in 0..3 {
             let mut builder = GraphBuilder::new();
-            let node = EnvironmentNode::new(Arc::clone(work), fixed.clone());
+            let node = EnvironmentNode::new(Arc::clone(work), fixed.cloned());
             let environment = builder.node(Arc::new(node));
             let mut stages = Vec::new();
-            if let Some(node) = &resolve {
+            if let Some(node) = resolve {
                 let id = builder.node(Arc::clone(node) as Arc<dyn Node>);
                 builder.depends(environment, id);
                 stages.push(("resolve", id));

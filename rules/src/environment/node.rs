@@ -115,16 +115,15 @@ impl Node for EnvironmentNode {
     }
 
     fn run(&self, context: &Context<'_>) -> Result<Outcome, Failure> {
-        let (target, packages) = match &self.fixed {
-            Some(fixed) => (fixed.target.clone(), fixed.packages.clone()),
-            None => {
-                let outcome = context.input(0)?;
-                let target = outcome.get("lock").and_then(Target::deserialize_from);
-                let packages = outcome.get("packages").cloned();
-                target
-                    .zip(packages)
-                    .ok_or_else(|| Failure::bug("a lock cannot be read"))?
-            }
+        let (target, packages) = if let Some(fixed) = &self.fixed {
+            (fixed.target.clone(), fixed.packages.clone())
+        } else {
+            let outcome = context.input(0)?;
+            let target = outcome.get("lock").and_then(Target::deserialize_from);
+            let packages = outcome.get("packages").cloned();
+            target
+                .zip(packages)
+                .ok_or_else(|| Failure::bug("a lock cannot be read"))?
         };
         let digest = Output::Value(packages.clone()).digest();
         let folder = folder(&self.work.store, digest, &self.work.interpreter);

@@ -62,7 +62,7 @@ impl Environments {
         };
         if wanted.locked {
             // Fails unless it fits.
-            self.committed(&work, wanted)?;
+            Self::committed(&work, wanted)?;
         }
         let fits = match &old {
             Some(old) => misfit(old, &work)?.is_none(),
@@ -73,25 +73,24 @@ impl Environments {
             .and_then(|old| old.target(&work.interpreter))
             .cloned();
         let known = before.clone().filter(|_| fits && !wanted.upgrade);
-        let after = match known {
-            Some(target) => target,
-            None => {
-                let pins = before
-                    .as_ref()
-                    .filter(|_| !wanted.upgrade)
-                    .map(Target::pins);
-                let pins = pins.unwrap_or_default();
-                let node = ResolveNode::new(Arc::clone(&work), None, pins, wanted.upgrade)?;
-                let mut builder = GraphBuilder::new();
-                let id = builder.node(Arc::new(node) as Arc<dyn Node>);
-                let reports = self.run(builder, &[("resolve", id)])?;
-                let outcome = reports
-                    .first()
-                    .and_then(|(_, report)| report.outcome.clone());
-                let lock = outcome.as_ref().and_then(|outcome| outcome.get("lock"));
-                lock.and_then(Target::deserialize_from)
-                    .ok_or_else(|| Failure::bug("a lock cannot be read"))?
-            }
+        let after = if let Some(target) = known {
+            target
+        } else {
+            let pins = before
+                .as_ref()
+                .filter(|_| !wanted.upgrade)
+                .map(Target::pins);
+            let pins = pins.unwrap_or_default();
+            let node = ResolveNode::new(Arc::clone(&work), None, pins, wanted.upgrade)?;
+            let mut builder = GraphBuilder::new();
+            let id = builder.node(Arc::new(node) as Arc<dyn Node>);
+            let reports = self.run(builder, &[("resolve", id)])?;
+            let outcome = reports
+                .first()
+                .and_then(|(_, report)| report.outcome.clone());
+            let lock = outcome.as_ref().and_then(|outcome| outcome.get("lock"));
+            lock.and_then(Target::deserialize_from)
+                .ok_or_else(|| Failure::bug("a lock cannot be read"))?
         };
         let fingerprint = lock::fingerprint(&work.inputs()?);
         // Targets of other requirements would not fit.

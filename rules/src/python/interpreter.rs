@@ -26,7 +26,7 @@ pub const MINORS: std::ops::RangeInclusive<u8> = 10..=13;
 const SCRIPT: &str = include_str!("probe.py");
 const PROBE: u32 = 1;
 /// An interpreter that takes longer to say what it is does not work.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A Python.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -192,7 +192,7 @@ pub fn find(find: &Find<'_>, processes: &dyn Processes) -> Result<Interpreter, F
                 .requires
                 .is_none_or(|requires| interpreter.suits(requires));
         if fits {
-            return base_of(find, interpreter, processes);
+            return Ok(base_of(find, interpreter, processes));
         }
         seen.insert(interpreter.full_version());
     }
@@ -218,16 +218,12 @@ fn none_fits(find: &Find<'_>, wanted: Option<&str>, seen: &BTreeSet<String>) -> 
 }
 
 /// The interpreter itself rather than an environment around it: new environments are made of it.
-fn base_of(
-    find: &Find<'_>,
-    interpreter: Interpreter,
-    processes: &dyn Processes,
-) -> Result<Interpreter, Failure> {
+fn base_of(find: &Find<'_>, interpreter: Interpreter, processes: &dyn Processes) -> Interpreter {
     let base = interpreter.base_executable.clone();
     if !interpreter.is_virtual || base == interpreter.executable {
-        return Ok(interpreter);
+        return interpreter;
     }
-    Ok(probe(find, &base, processes).unwrap_or(interpreter))
+    probe(find, &base, processes).unwrap_or(interpreter)
 }
 
 /// `--python PATH`, or the name of a program on PATH.
@@ -520,7 +516,7 @@ fn ask(find: &Find<'_>, path: &Path, processes: &dyn Processes) -> Result<Interp
 pub(crate) mod tests {
     use super::*;
 
-    /// CPython 3.`minor` on Linux, without asking one.
+    /// `CPython` 3.`minor` on Linux, without asking one.
     pub(crate) fn linux(minor: u8) -> Interpreter {
         let version = format!("3.{minor}.1");
         let markers = [

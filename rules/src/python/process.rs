@@ -177,7 +177,12 @@ impl Processes for Children {
             .stderr(Stdio::piped())
             .process_group(0);
         // SAFETY: `close_descriptors` only makes system calls that are safe after a fork.
-        unsafe { command.pre_exec(close_descriptors) };
+        unsafe {
+            command.pre_exec(|| {
+                close_descriptors();
+                Ok(())
+            })
+        };
         let mut child = command.spawn()?;
         let stdout = child.stdout.take().map(collect);
         let stderr = child.stderr.take().map(collect);
@@ -256,7 +261,7 @@ fn collect(mut from: impl Read + Send + 'static) -> JoinHandle<Vec<u8>> {
 }
 
 /// Lets no descriptor but the three standard ones through to the program.
-fn close_descriptors() -> io::Result<()> {
+fn close_descriptors() {
     const FIRST: libc::c_int = 3;
     #[cfg(target_os = "linux")]
     {
@@ -271,14 +276,13 @@ fn close_descriptors() -> io::Result<()> {
             )
         };
         if done == 0 {
-            return Ok(());
+            return;
         }
     }
     for descriptor in FIRST..1024 {
         // SAFETY: marks a descriptor; one that is not open is refused and nothing happens.
         unsafe { libc::fcntl(descriptor, libc::F_SETFD, libc::FD_CLOEXEC) };
     }
-    Ok(())
 }
 
 /// A folder for the children of one piece of work, with a HOME and a TMP of their own. Only we

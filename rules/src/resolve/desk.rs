@@ -4,6 +4,7 @@
 use std::{
     ffi::OsString,
     fs, io,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
 };
 
@@ -219,7 +220,6 @@ impl<'a> Desk<'a> {
         let netrc = format!("{}{}", credentials.netrc(), own.unwrap_or_default());
         if !netrc.is_empty() {
             let path = private.write("home/.netrc", netrc)?;
-            use std::os::unix::fs::PermissionsExt;
             fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
         }
         let cache = |name: &str| store.join(name).into_os_string();

@@ -129,8 +129,9 @@ fn essential(out: &str, err: &str) -> Vec<String> {
         let body = line.trim_start();
         if let Some(rest) = line.strip_prefix("ERROR: ") {
             let rest = rest.split(" for help visit ").next().unwrap_or(rest);
-            if rest != "ResolutionImpossible:" {
-                add(rest);
+            let noise = ["ResolutionImpossible:", "Ignored the following"];
+            if !noise.iter().any(|noise| rest.starts_with(noise)) {
+                add(&shortened(rest));
             }
         } else if body.starts_with("error: ") {
             add(body);
@@ -158,6 +159,24 @@ fn essential(out: &str, err: &str) -> Vec<String> {
         return tail[from..].iter().map(|line| (*line).to_owned()).collect();
     }
     lines
+}
+
+/// A line whose list of all known versions is cut down to the newest.
+fn shortened(line: &str) -> String {
+    const NEWEST: usize = 5;
+    let Some((head, rest)) = line.split_once("(from versions: ") else {
+        return line.to_owned();
+    };
+    let Some((versions, tail)) = rest.split_once(')') else {
+        return line.to_owned();
+    };
+    let versions: Vec<&str> = versions.split(", ").collect();
+    let from = versions.len().saturating_sub(NEWEST);
+    let more = if from > 0 { "..., " } else { "" };
+    format!(
+        "{head}(from versions: {more}{}){tail}",
+        versions[from..].join(", ")
+    )
 }
 
 #[cfg(test)]
@@ -188,6 +207,18 @@ mod tests {
             failure.message,
             "pip cannot\n  Cannot install a==1 and b==2 because these package versions have \
              conflicting dependencies.\n      a 1 depends on c<2\n      b 2 depends on c>=2"
+        );
+    }
+
+    #[test]
+    fn long_lists_of_versions_are_cut() {
+        assert_eq!(
+            shortened("no x>9 (from versions: 1, 2, 3, 4, 5, 6, 7)"),
+            "no x>9 (from versions: ..., 3, 4, 5, 6, 7)"
+        );
+        assert_eq!(
+            shortened("no x (from versions: none)"),
+            "no x (from versions: none)"
         );
     }
 

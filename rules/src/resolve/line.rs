@@ -29,6 +29,9 @@ pub struct Value {
     pub shown: String,
 }
 
+/// Offsets of physical lines in a logical one, with line and column.
+type Parts = Vec<(usize, usize, usize)>;
+
 /// One logical line.
 #[derive(Debug, Clone)]
 pub struct Line {
@@ -58,7 +61,7 @@ impl Line {
 /// Cuts a file into logical lines; those without content are left out.
 pub fn lines(text: &str, file: &str, variables: &Variables) -> Vec<Line> {
     let mut lines = Vec::new();
-    let mut open: Option<(String, Vec<(usize, usize, usize)>)> = None;
+    let mut open: Option<(String, Parts)> = None;
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     for (index, physical) in text.lines().enumerate() {
         let (mut whole, mut parts) = open.take().unwrap_or_default();
@@ -144,16 +147,13 @@ pub fn fill(text: &str, variables: &Variables) -> (String, Vec<String>) {
             && name
                 .bytes()
                 .all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_');
-        match variables.text(name).filter(|_| is_name) {
-            Some(value) => {
-                out.push_str(value);
-                filled.push(value.to_owned());
-                rest = &after[end + 1..];
-            }
-            None => {
-                out.push_str("${");
-                rest = &after[2..];
-            }
+        if let Some(value) = variables.text(name).filter(|_| is_name) {
+            out.push_str(value);
+            filled.push(value.to_owned());
+            rest = &after[end + 1..];
+        } else {
+            out.push_str("${");
+            rest = &after[2..];
         }
     }
     out.push_str(rest);

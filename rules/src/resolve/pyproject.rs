@@ -10,7 +10,7 @@ use super::{line::Place, requirements::Reader};
 use crate::fileset::read_regular;
 
 /// The file at a plugin's root.
-pub const FILE: &str = "pyproject.toml";
+const FILE: &str = "pyproject.toml";
 
 /// Adds what the plugin's pyproject.toml asks for, when it has one.
 pub(super) fn read(reader: &mut Reader<'_>) {
@@ -74,7 +74,7 @@ pub(super) fn read(reader: &mut Reader<'_>) {
             // Points at the text rather than at its quote.
             let span = value.span().map(|span| span.start + 1..span.end);
             match value.as_str() {
-                Some(text) => reader.text(text, place(span)),
+                Some(text) => reader.text(text, &place(span)),
                 None => reader.mistake(
                     &place(value.span()).to_string(),
                     "a dependency is a text",

@@ -423,7 +423,6 @@ impl Reader<'_> {
     }
 
     /// A path with its extras, when the text names one.
-    #[expect(clippy::type_complexity, reason = "made and taken apart once")]
     fn local(
         &self,
         target: &str,
@@ -449,8 +448,7 @@ impl Reader<'_> {
             .split(',')
             .map(str::trim)
             .filter(|extra| !extra.is_empty());
-        let extras: Result<Vec<ExtraName>, _> =
-            extras.map(|extra| ExtraName::from_str(extra)).collect();
+        let extras: Result<Vec<ExtraName>, _> = extras.map(ExtraName::from_str).collect();
         let Ok(extras) = extras else {
             return Some(Err(format!("{target} names extras that cannot be")));
         };
@@ -467,10 +465,10 @@ impl Reader<'_> {
     }
 
     /// A requirement that another file gives as text.
-    pub(super) fn text(&mut self, text: &str, place: Place) {
+    pub(super) fn text(&mut self, text: &str, place: &Place) {
         let lines = line::lines(text, &place.file, self.variables);
         for line in lines {
-            self.line(&line, &self.folder.to_owned(), false);
+            self.line(&line, self.folder, false);
             let placed = self.found.items.last_mut();
             if let Some(item) = placed.filter(|item| item.place.file == place.file) {
                 item.place = place.clone();
@@ -580,3 +578,7 @@ pub fn ours(text: &str, marker: Option<&MarkerTree>, place: &Place) -> Result<It
         place: place.clone(),
     })
 }
+
+#[cfg(test)]
+#[path = "requirements_tests.rs"]
+mod tests;

@@ -303,27 +303,22 @@ impl Node for ResolveNode {
             out.input(name, Input::Text(value));
         }
         out.input("python", Input::Text(&self.work.interpreter.identity()));
-        match &self.committed {
-            Some(target) => {
-                let text = serde_json::to_vec(target).unwrap_or_default();
-                out.input("lock file", Input::Digest(Digest::of(&text)));
-            }
-            None => {
-                out.input("resolver", Input::Text(&self.work.resolver()));
-                out.input("index configuration", Input::Secret(self.index));
-                let links = Digest::of(self.links.as_bytes());
-                out.input("folders of packages", Input::Digest(links));
-                out.input("kept versions", Input::Text(&self.pins.join(", ")));
-            }
+        if let Some(target) = &self.committed {
+            let text = serde_json::to_vec(target).unwrap_or_default();
+            out.input("lock file", Input::Digest(Digest::of(&text)));
+        } else {
+            out.input("resolver", Input::Text(&self.work.resolver()));
+            out.input("index configuration", Input::Secret(self.index));
+            let links = Digest::of(self.links.as_bytes());
+            out.input("folders of packages", Input::Digest(links));
+            out.input("kept versions", Input::Text(&self.pins.join(", ")));
         }
         Ok(())
     }
 
     fn current(&self, outcome: &Outcome) -> Result<bool, Failure> {
         // Sources of this machine may have moved since.
-        let known = outcome
-            .get("lock")
-            .and_then(|lock| Target::deserialize_from(lock));
+        let known = outcome.get("lock").and_then(Target::deserialize_from);
         let same = known
             .and_then(|target| self.work.packages(&target).ok())
             .is_some_and(|packages| Some(&packages) == outcome.get("packages"));
