@@ -94,7 +94,7 @@ pub fn run(app: &App, args: &args::Run) -> Result<u8, Failure> {
     let (report, node, kept) = execute(app, args, &wanted, &ready, &live, &root)?;
     terminal.restore();
     live.finish();
-    finish(
+    Ok(finish(
         app,
         &live,
         Done {
@@ -105,7 +105,7 @@ pub fn run(app: &App, args: &args::Run) -> Result<u8, Failure> {
             node,
             kept,
         },
-    )
+    ))
 }
 
 /// Only one mode is there yet.
@@ -581,7 +581,7 @@ struct Done<'a> {
 }
 
 /// Tells what came of it; returns the exit code.
-fn finish(app: &App, live: &LiveRun, done: Done<'_>) -> Result<u8, Failure> {
+fn finish(app: &App, live: &LiveRun, done: Done<'_>) -> u8 {
     let Done {
         start,
         wanted,
@@ -677,7 +677,7 @@ fn finish(app: &App, live: &LiveRun, done: Done<'_>) -> Result<u8, Failure> {
                 .collect(),
         };
         Printer::stdout(&app.output).json(&document);
-        return Ok(code);
+        return code;
     }
     for note in &notes {
         notice(app, note);
@@ -710,7 +710,7 @@ fn finish(app: &App, live: &LiveRun, done: Done<'_>) -> Result<u8, Failure> {
             "`synapse runs show {id}` shows what it printed and logged"
         ));
     }
-    Ok(code)
+    code
 }
 
 fn stage_object(stage: &str, report: &NodeReport) -> StageObject {
