@@ -10,7 +10,7 @@ use std::{
     process::Command,
 };
 
-/// The file name with which every CPython from 3.10 on finds the module.
+/// The file name with which every `CPython` from 3.10 on finds the module.
 const NATIVE: &str = "synapse_native.abi3.so";
 
 /// A file of the payload: its path there, and where it is now.
@@ -108,7 +108,10 @@ fn package(folder: &Path, place: &str, entries: &mut Vec<Entry>) -> Result<(), B
             .file_name()
             .and_then(|name| name.to_str())
             .ok_or("a name that is not UTF-8")?;
-        if name == "__pycache__" || name.starts_with('.') || name.ends_with(".pyc") {
+        if name == "__pycache__"
+            || name.starts_with('.')
+            || path.extension().is_some_and(|end| end == "pyc")
+        {
             continue;
         }
         let place = format!("{place}/{name}");

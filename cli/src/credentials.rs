@@ -27,6 +27,16 @@ pub struct Credentials {
     pub default_mode: Option<String>,
 }
 
+/// Without the token.
+impl std::fmt::Debug for Credentials {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Credentials")
+            .field("profile", &self.profile)
+            .field("has_token", &self.has_token)
+            .finish_non_exhaustive()
+    }
+}
+
 fn read(path: &Path) -> Result<Map<String, Value>, Failure> {
     let shown = path.display().to_string();
     let text = match read_regular(path).map(String::from_utf8) {

@@ -13,7 +13,7 @@ const NEEDED: [&str; 2] = ["pydantic>=2", "urllib3>=1.26,<3"];
 /// An environment for a Python, made once for all suites.
 fn environment(python: &pythons::Python) -> PathBuf {
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
-    let folder = folder.join(format!("run-{}", python.version));
+    let folder = folder.join(folder_name(python));
     pythons::environment(python, &folder, &NEEDED, &[]).expect("an environment")
 }
 
@@ -297,4 +297,10 @@ fn a_value_of_env_is_in_no_row_and_no_output() {
             assert!(!found, "{}", entry.path().display());
         }
     }
+}
+
+/// Two names of one interpreter are two: an environment says which it was made from.
+fn folder_name(python: &pythons::Python) -> String {
+    let name = python.executable.file_name().unwrap_or_default();
+    format!("run-{}-{}", python.version, name.to_string_lossy())
 }

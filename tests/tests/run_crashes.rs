@@ -23,7 +23,7 @@ fn space() -> Space {
     copy_tree(&fixture("crashes"), space.cwd());
     let python = pythons::usual().expect("a Python");
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
-    let folder = folder.join(format!("run-{}", python.version));
+    let folder = folder.join(folder_name(&python));
     let environment = pythons::environment(&python, &folder, &NEEDED, &[]).expect("an environment");
     space.set("VIRTUAL_ENV", environment.to_str().expect("a path"));
     let mark = space.root().to_str().expect("a path").to_owned();
@@ -326,4 +326,10 @@ fn ctrl_c_on_a_terminal_interrupts_once() {
     assert_eq!(seen["status"], 130, "{seen:#}");
     assert_eq!(seen["same"], true, "{seen:#}");
     expect_sane(&space);
+}
+
+/// Two names of one interpreter are two: an environment says which it was made from.
+fn folder_name(python: &pythons::Python) -> String {
+    let name = python.executable.file_name().unwrap_or_default();
+    format!("run-{}-{}", python.version, name.to_string_lossy())
 }

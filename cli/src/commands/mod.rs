@@ -1,5 +1,6 @@
 //! The commands, each in a file named for it.
 
+mod attempt;
 pub mod backend;
 pub mod cache;
 pub mod config;

@@ -4,18 +4,13 @@ use std::{
     env,
     fs::{self, File},
     io::{self, Read},
-    net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use serde_json::{Value, json};
-use synapse_backend::http::{Running, Server, new_token};
-use synapse_backend::{Embedded, NewRun, RunStatus, RunUpdate};
-use synapse_engine::{
-    Cancel, Decision, Digest, Failure, FailureKind, GraphBuilder, NodeReport, NodeState,
-};
+use synapse_engine::{Decision, Digest, Failure, FailureKind, GraphBuilder, NodeReport, NodeState};
 use synapse_python::PROTOCOL;
 use synapse_rules::{
     action::{self, RunNode},
@@ -25,18 +20,17 @@ use synapse_rules::{
     worker::{
         Launcher,
         ending::Ending,
-        host::{self, Inbox, Launch, Report},
+        host::Report,
         limits::{self, Limits},
-        protocol::{BackendAccess, Message, RunPlugin, RunRequest},
-        pump::{Sink, Stream, Why},
+        protocol::{RunPlugin, RunRequest},
     },
 };
 
+use super::attempt::{Kept, OneRun, configured};
 use crate::{
     app::{self, App},
     args::{self, Mode, Selection},
     credentials, params,
-    record::{Record, Summary},
     render::{
         Printer,
         error::{self, ErrorObject, flatten},
@@ -47,9 +41,6 @@ use crate::{
     terminal::Terminal,
 };
 
-/// How long an action may take to end when it is asked to, before it is ended.
-const GRACE: Duration = Duration::from_secs(10);
-
 /// What is to be run.
 struct Wanted {
     plugin: Arc<Plugin>,
@@ -57,14 +48,6 @@ struct Wanted {
     action: config::Action,
     params: Value,
     limits: Limits,
-}
-
-/// What is left of a run, besides its report.
-#[derive(Default)]
-struct Kept {
-    id: Option<i64>,
-    output: Option<PathBuf>,
-    summary: Summary,
 }
 
 /// Runs the command; returns the exit code.
@@ -94,7 +77,7 @@ pub fn run(app: &App, args: &args::Run) -> Result<u8, Failure> {
     let (report, node, kept) = execute(app, args, &wanted, &ready, &live, &root)?;
     terminal.restore();
     live.finish();
-    finish(
+    Ok(finish(
         app,
         &live,
         Done {
@@ -105,7 +88,7 @@ pub fn run(app: &App, args: &args::Run) -> Result<u8, Failure> {
             node,
             kept,
         },
-    )
+    ))
 }
 
 /// Only one mode is there yet.
@@ -403,173 +386,6 @@ fn request(args: &args::Run, wanted: &Wanted, cache: &Path) -> RunRequest {
     }
 }
 
-/// One run, with all that it needs.
-struct OneRun {
-    backend: Arc<Embedded>,
-    signals: crate::signals::Signals,
-    live: Arc<LiveRun>,
-    kept: Arc<Mutex<Kept>>,
-    launcher: Launcher,
-    environment: Vec<(std::ffi::OsString, std::ffi::OsString)>,
-    scratch: PathBuf,
-    limits: Limits,
-    request: RunRequest,
-    configured: Option<BackendAccess>,
-}
-
-/// Everything goes to the screen and into the record.
-struct Both {
-    live: Arc<LiveRun>,
-    record: Record,
-}
-
-impl Sink for Both {
-    fn message(&self, message: &Message) {
-        self.live.message(message);
-        self.record.event(message);
-    }
-
-    fn output(&self, stream: Stream, bytes: &[u8]) {
-        self.live.output(stream, bytes);
-    }
-
-    fn asked_to_end(&self, why: Why) {
-        self.live.asked_to_end(why);
-    }
-}
-
-impl OneRun {
-    fn run(&self, cancel: &Cancel) -> Result<Report, Failure> {
-        if cancel.cancelled() {
-            return Err(Failure::cancelled());
-        }
-        let refused = |error: synapse_backend::BackendError| {
-            Failure::environment("backend", format!("the run cannot be recorded: {error}"))
-                .hint("check the data folder's permissions, or set SYNAPSE_HOME to another")
-        };
-        let plugin = &self.request.plugin;
-        let new = NewRun {
-            plugin: plugin.code.clone(),
-            version: plugin.version.clone(),
-            action: self.request.action.clone(),
-            mode: "local".to_owned(),
-            params: self.request.params.clone(),
-            meta: json!({}),
-            pid: Some(std::process::id()),
-            time: None,
-        };
-        let id = self.backend.run_create(&new).map_err(refused)?;
-        let output = self.backend.run_output(id);
-        // Up as long as the action runs; the action may never call it.
-        let server = match &self.configured {
-            Some(_) => None,
-            None => Some(self.serve().map_err(refused)?),
-        };
-        let access = self
-            .configured
-            .clone()
-            .or_else(|| server.as_ref().map(access));
-        let request = RunRequest {
-            job_id: id.to_string(),
-            backend: access,
-            ..self.request.clone()
-        };
-        let launch = Launch {
-            launcher: &self.launcher,
-            directory: &plugin.dir,
-            environment: &self.environment,
-            limits: self.limits,
-            scratch: &self.scratch,
-            grace: GRACE,
-            kept: File::create(&output).ok(),
-        };
-        let both = Both {
-            live: Arc::clone(&self.live),
-            record: Record::start(&self.backend, id),
-        };
-        let inbox = Inbox::default();
-        let diverted = self.signals.divert(inbox.interrupter());
-        let report = host::run(launch, &request, inbox, &both);
-        drop(diverted);
-        let summary = both.record.finish(end(&report, &self.request.action));
-        let kept = Kept {
-            id: Some(id),
-            output: Some(output),
-            summary,
-        };
-        *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = kept;
-        report
-    }
-
-    /// The backend of this machine, for this run.
-    fn serve(&self) -> Result<Running, synapse_backend::BackendError> {
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        Server::start(Arc::clone(&self.backend), address, new_token()?)
-    }
-}
-
-fn access(server: &Running) -> BackendAccess {
-    BackendAccess {
-        host: server.url.clone(),
-        token: server.token.clone(),
-        source: "embedded",
-        tenant: None,
-        user_token: None,
-        agent: None,
-    }
-}
-
-/// The platform that the environment or a login names, with a token for it.
-fn configured(app: &App) -> Result<Option<BackendAccess>, Failure> {
-    let saved = credentials::load(&app.home.config_file())?;
-    let text = |name: &str| {
-        let value = (app.variable)(name)?.into_string().ok()?;
-        Some(value).filter(|value| !value.is_empty())
-    };
-    let (host, token) = (text("SYNAPSE_HOST"), text("SYNAPSE_ACCESS_TOKEN"));
-    // A saved token goes to the host that it was saved for, and to no other.
-    let pair = match (host, token) {
-        (Some(host), Some(token)) => Some((host, token)),
-        _ if saved.profile.as_deref() == Some(credentials::LOCAL) => None,
-        _ => saved.platform,
-    };
-    Ok(pair.map(|(host, token)| BackendAccess {
-        host,
-        token,
-        source: "configured",
-        tenant: text("SYNAPSE_PLUGIN_RUN_TENANT"),
-        user_token: text("SYNAPSE_PLUGIN_RUN_USER_TOKEN"),
-        agent: None,
-    }))
-}
-
-/// What is recorded of a run's end.
-fn end(report: &Result<Report, Failure>, action: &str) -> RunUpdate {
-    let failed = |failure: &Failure| json!({"kind": failure.code, "message": failure.message, "hint": failure.hint});
-    let (status, result, error, exit) = match report {
-        Err(failure) => (RunStatus::Failed, None, Some(failed(failure)), None),
-        Ok(report) => {
-            let error = match &report.ending {
-                Ending::Raised(raised) => serde_json::to_value(raised).ok(),
-                _ => action::failure(report, action).as_ref().map(failed),
-            };
-            let (status, result) = match &report.ending {
-                Ending::Returned(returned) => (RunStatus::Succeeded, Some(returned.value.clone())),
-                Ending::Interrupted { .. } => (RunStatus::Stopped, None),
-                _ => (RunStatus::Failed, None),
-            };
-            (status, result, error, Some(report.exit))
-        }
-    };
-    RunUpdate {
-        status: Some(status),
-        result,
-        error,
-        exit,
-        ..RunUpdate::default()
-    }
-}
-
 /// A run that is over.
 struct Done<'a> {
     start: Instant,
@@ -581,7 +397,7 @@ struct Done<'a> {
 }
 
 /// Tells what came of it; returns the exit code.
-fn finish(app: &App, live: &LiveRun, done: Done<'_>) -> Result<u8, Failure> {
+fn finish(app: &App, live: &LiveRun, done: Done<'_>) -> u8 {
     let Done {
         start,
         wanted,
@@ -677,7 +493,7 @@ fn finish(app: &App, live: &LiveRun, done: Done<'_>) -> Result<u8, Failure> {
                 .collect(),
         };
         Printer::stdout(&app.output).json(&document);
-        return Ok(code);
+        return code;
     }
     for note in &notes {
         notice(app, note);
@@ -710,7 +526,7 @@ fn finish(app: &App, live: &LiveRun, done: Done<'_>) -> Result<u8, Failure> {
             "`synapse runs show {id}` shows what it printed and logged"
         ));
     }
-    Ok(code)
+    code
 }
 
 fn stage_object(stage: &str, report: &NodeReport) -> StageObject {

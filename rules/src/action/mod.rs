@@ -9,6 +9,8 @@ pub use failure::failure;
 pub use rule::{Execute, RunNode, STAGE};
 pub use surroundings::{Surroundings, surroundings};
 
+use std::fmt::Write as _;
+
 use serde_json::Value;
 use synapse_engine::Failure;
 
@@ -36,7 +38,7 @@ pub fn find<'c>(config: &'c Config, name: &str, file: &str) -> Result<&'c Action
     let shown = &names[..names.len().min(LISTED)];
     let mut there = format!("the plugin has {}", shown.join(", "));
     if names.len() > shown.len() {
-        there.push_str(&format!(" and {} more", names.len() - shown.len()));
+        let _ = write!(there, " and {} more", names.len() - shown.len());
     }
     let failure = Failure::user(NOT_FOUND, format!("Action not found: {name}")).at(file);
     Err(match config::nearest(name, names.iter().copied()) {

@@ -51,9 +51,9 @@ struct Kept {
 impl Sink for Kept {
     fn message(&self, message: &Message) {
         if let (Message::Log(_), Some((interrupter, interrupts))) = (message, &self.at_ready) {
-            interrupts
-                .iter()
-                .for_each(|interrupt| interrupter.interrupt(*interrupt));
+            for interrupt in interrupts {
+                interrupter.interrupt(*interrupt);
+            }
         }
         self.messages
             .lock()
@@ -119,7 +119,11 @@ impl Script {
         let package = folder.path().join("synapse_sdk");
         fs::create_dir(&package).expect("a folder");
         fs::write(package.join("__init__.py"), "").expect("a file");
-        let lines: String = lines.lines().map(|line| format!("    {line}\n")).collect();
+        let lines: Vec<String> = lines.lines().map(|line| format!("    {line}")).collect();
+        let lines = lines.join(
+            "
+",
+        );
         fs::write(package.join("_worker.py"), format!("{PREAMBLE}{lines}")).expect("a file");
         Self {
             folder,
@@ -277,7 +281,7 @@ fn orphans_that_end_during_a_run_are_buried() {
     );
     let report = Script {
         limits: Limits {
-            timeout: Some(Duration::from_secs(60)),
+            timeout: Some(Duration::from_mins(1)),
             ..Limits::default()
         },
         ..report

@@ -210,12 +210,13 @@ impl FieldError {
     pub fn path(&self) -> String {
         let mut path = String::new();
         for part in &self.loc {
-            match part {
-                Value::Number(place) => path.push_str(&format!("[{place}]")),
-                Value::String(name) if path.is_empty() => path.push_str(name),
-                Value::String(name) => path.push_str(&format!(".{name}")),
-                other => path.push_str(&other.to_string()),
-            }
+            let text = match part {
+                Value::Number(place) => format!("[{place}]"),
+                Value::String(name) if path.is_empty() => name.clone(),
+                Value::String(name) => format!(".{name}"),
+                other => other.to_string(),
+            };
+            path.push_str(&text);
         }
         path
     }

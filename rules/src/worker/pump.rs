@@ -203,7 +203,7 @@ impl State<'_> {
         loop {
             match splitter.next() {
                 Ok(Some(frame)) => match serde_json::from_slice(frame) {
-                    Ok(message) => self.message(message),
+                    Ok(message) => self.message(&message),
                     Err(error) => {
                         let what = format!("a message of the worker cannot be read: {error}");
                         self.heard.trouble.push(what);
@@ -220,8 +220,8 @@ impl State<'_> {
         }
     }
 
-    fn message(&mut self, message: Message) {
-        match &message {
+    fn message(&mut self, message: &Message) {
+        match message {
             Message::Hello(hello) => {
                 self.heard.is_up = true;
                 let other = hello.protocol != synapse_python::PROTOCOL;
@@ -236,7 +236,7 @@ impl State<'_> {
             }
             _ => {}
         }
-        self.sink.message(&message);
+        self.sink.message(message);
     }
 
     fn output(&mut self, stream: Stream, bytes: &[u8]) {

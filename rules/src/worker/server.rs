@@ -295,3 +295,7 @@ impl Drop for Running {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+#[path = "server_tests.rs"]
+mod tests;
