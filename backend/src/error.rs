@@ -67,6 +67,23 @@ pub enum BackendError {
     /// What was sent cannot be taken.
     #[error("{0}")]
     Refused(String),
+    /// A chunk does not begin where the upload stands.
+    #[error("the upload stands at byte {reached}; send on from there")]
+    Offset {
+        /// Bytes that are there.
+        reached: u64,
+    },
+    /// An upload's bytes are not those that were announced.
+    #[error("the upload has md5 {actual}, not {expected}")]
+    Checksum {
+        /// Announced.
+        expected: String,
+        /// Of what arrived.
+        actual: String,
+    },
+    /// Another chunk of the same upload is being taken.
+    #[error("another chunk of this upload is being taken")]
+    Busy,
     /// A file of a dataset is not what it was when the dataset was added.
     #[error("{0} changed since it was added; add it again with --replace")]
     Changed(String),

@@ -1,4 +1,4 @@
-//! Owns the archives of releases as files: how their bytes are taken, checked and made durable,
+//! Owns the archives of releases and the files of models: how their bytes are taken, checked and made durable,
 //! how they are named, and the lock that tells a file being made from one left behind.
 
 use std::fs::{self, File, Metadata, OpenOptions};
@@ -21,7 +21,7 @@ const LOCK: &str = "files.lock";
 /// Bytes read at a time; large enough for BLAKE3 to use several cores.
 const CHUNK: usize = 1 << 20;
 
-/// The folder of archives.
+/// The folder of the files.
 pub(crate) struct Files {
     dir: PathBuf,
     lock: PathBuf,
@@ -96,7 +96,7 @@ impl Files {
         if !meta.is_file() {
             return Err(read(io::Error::other("it is not a file")));
         }
-        let (name, path) = self.unused(stem)?;
+        let (name, path) = self.unused(stem, ".zip")?;
         if linkable(&meta) {
             let write = |cause| BackendError::io("write", &path, cause);
             self.hooks.at("backend.link").map_err(write)?;
@@ -120,7 +120,7 @@ impl Files {
         source: &mut File,
         stem: &str,
     ) -> Result<Kept<'_>, BackendError> {
-        let (name, path) = self.unused(stem)?;
+        let (name, path) = self.unused(stem, ".zip")?;
         let write = |cause| BackendError::io("write", &path, cause);
         self.hooks.at("backend.copy").map_err(write)?;
         // Mode 0444 counts from the next opening on; this descriptor may write.
@@ -154,6 +154,35 @@ impl Files {
         Ok(kept)
     }
 
+    /// A new, empty file whose name begins with `stem`.
+    pub(crate) fn create(&self, stem: &str) -> Result<(String, File), BackendError> {
+        let (name, path) = self.unused(stem, "")?;
+        let write = |cause| BackendError::io("write", &path, cause);
+        self.hooks.at("backend.copy").map_err(write)?;
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&path)
+            .map_err(write)?;
+        Ok((name, file))
+    }
+
+    /// Makes the bytes of a file durable, and its name when it is new.
+    pub(crate) fn sync(&self, name: &str, file: &File, is_new: bool) -> Result<(), BackendError> {
+        let failed = |cause| BackendError::io("write", &self.path(name), cause);
+        self.hooks.at("backend.sync").map_err(failed)?;
+        file.sync_data().map_err(failed)?;
+        if is_new {
+            self.hooks.at("backend.sync-dir").map_err(failed)?;
+            File::open(&self.dir)
+                .and_then(|dir| dir.sync_all())
+                .map_err(failed)?;
+        }
+        Ok(())
+    }
+
     fn kept(&self, name: String, file: File) -> Kept<'_> {
         Kept {
             files: self,
@@ -167,12 +196,9 @@ impl Files {
 
     /// A name that was never used. Names are random rather than derived from the slot or the
     /// bytes, so that no process ever removes or replaces what another has just made.
-    fn unused(&self, stem: &str) -> Result<(String, PathBuf), BackendError> {
+    fn unused(&self, stem: &str, end: &str) -> Result<(String, PathBuf), BackendError> {
         for _ in 0..8 {
-            let name = format!(
-                "{stem}-{:016x}.zip",
-                RandomState::new().build_hasher().finish()
-            );
+            let name = format!("{stem}-{}{end}", random_hex());
             let path = self.path(&name);
             if !path
                 .try_exists()
@@ -212,13 +238,7 @@ impl Kept<'_> {
 
     /// Makes the bytes and the name durable.
     pub(crate) fn sync(&self) -> Result<(), BackendError> {
-        let failed = |cause| BackendError::io("write", &self.files.path(&self.name), cause);
-        self.files.hooks.at("backend.sync").map_err(failed)?;
-        self.file.sync_data().map_err(failed)?;
-        self.files.hooks.at("backend.sync-dir").map_err(failed)?;
-        File::open(&self.files.dir)
-            .and_then(|dir| dir.sync_all())
-            .map_err(failed)
+        self.files.sync(&self.name, &self.file, true)
     }
 
     /// Says that a row names the file now, or may do so.
@@ -234,6 +254,11 @@ impl Drop for Kept<'_> {
             let _ = self.files.remove(&self.name);
         }
     }
+}
+
+/// 16 hex digits that nobody had before.
+pub(crate) fn random_hex() -> String {
+    format!("{:016x}", RandomState::new().build_hasher().finish())
 }
 
 /// A hard link shares the sender's inode: its mode, which is therefore left alone, and its bytes,
@@ -277,7 +302,7 @@ fn buffer(file: &File) -> io::Result<Vec<u8>> {
     Ok(vec![0; size.saturating_add(1).min(CHUNK)])
 }
 
-fn fill(file: &mut File, buffer: &mut [u8]) -> io::Result<usize> {
+pub(crate) fn fill(file: &mut File, buffer: &mut [u8]) -> io::Result<usize> {
     let mut count = 0;
     while count < buffer.len() {
         match file.read(&mut buffer[count..]) {
@@ -301,7 +326,7 @@ fn update(hasher: &mut blake3::Hasher, bytes: &[u8]) {
 
 /// Encodes all but the unreserved characters of RFC 3986 and the slash. That takes in `+`, which
 /// some readers of URLs would turn into a space.
-fn percent_encode(bytes: &[u8], out: &mut String) {
+pub(crate) fn percent_encode(bytes: &[u8], out: &mut String) {
     const HEX: &[u8; 16] = b"0123456789ABCDEF";
     for &byte in bytes {
         if byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte) {

@@ -8,12 +8,17 @@
 //! any step leaves at most a file that no row names, which [`Embedded::collect`] removes.
 
 mod database;
+mod dataset;
 mod error;
 mod files;
+mod follow;
+pub mod http;
 mod maintain;
+mod model;
 mod page;
 mod release;
 mod run;
+mod upload;
 mod validate;
 
 #[cfg(test)]
@@ -27,11 +32,15 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use rusqlite::Connection;
 
+pub use dataset::{AddDataset, Added, Dataset, DatasetError, Item, Outcome, Progress};
 pub use error::BackendError;
+pub use follow::{Follower, Step};
 pub use maintain::{Collected, Fault, Problem};
+pub use model::{Model, ModelFilter};
 pub use page::Page;
 pub use release::Details;
 pub use run::{NewRun, Run, RunEvent, RunFilter, RunStatus, RunUpdate};
+pub use upload::Upload;
 
 use files::Files;
 

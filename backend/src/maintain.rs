@@ -1,5 +1,5 @@
 //! Owns the upkeep of the folder: whether every release still has its archive, and the removal of
-//! files that no release names.
+//! files that no row names.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -119,7 +119,7 @@ impl Embedded {
         }
     }
 
-    /// Removes files that no release names and that were not touched for `margin`: what crashes
+    /// Removes files that no release, model or upload names and that were not touched for `margin`: what crashes
     /// left behind. Does nothing, and answers `None`, while a release is being made or the
     /// database is in use for long.
     ///
@@ -136,10 +136,12 @@ impl Embedded {
                 return Ok(None);
             }
             drop(conn);
-            self.select("", &[])?
-                .into_iter()
-                .map(|stored| stored.file)
-                .collect()
+            self.upload_expire()?;
+            let releases = self.select("", &[])?;
+            let mut named: HashSet<String> =
+                releases.into_iter().map(|stored| stored.file).collect();
+            named.extend(self.local_files()?);
+            named
         };
         let dir = self.files.dir();
         let failed = |cause| BackendError::io("read", dir, cause);

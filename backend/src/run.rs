@@ -3,13 +3,13 @@
 
 mod process;
 
+pub(crate) use self::process::{identity, is_dead};
+
 use std::fmt;
 use std::path::PathBuf;
 
 use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, params};
 use serde_json::{Map, Value, json};
-
-pub(crate) use process::exists as process_exists;
 
 use crate::Embedded;
 use crate::error::BackendError;

@@ -99,18 +99,11 @@ impl App {
         Ok(Arc::clone(self.store.get_or_init(|| store)))
     }
 
-    /// Where environments come from.
-    pub fn environments(&self, session: &Session) -> Environments {
-        let variables = Variables::of(std::env::vars_os());
-        Environments::new(&self.home.store, session, variables, Arc::new(Children))
-    }
-
     /// Who inspects plugins; nothing is started before the first question.
     pub fn served(&self, session: &Session) -> Served {
         let synapse = std::env::current_exe().unwrap_or_else(|_| "synapse".into());
-        let variables = Variables::of(std::env::vars_os());
         let store = self.home.store.clone();
-        Served::new(self.environments(session), store, synapse, variables, session.jobs)
+        Served::new(self.environments(session), store, synapse, self.variables(), session.jobs)
     }
 
     /// The same, shared.
@@ -138,6 +131,17 @@ impl App {
             fail_fast,
             thorough: self.output.json || self.output.events || self.output.verbose,
         })
+    }
+
+    /// The environment variables of this process, for what starts others.
+    pub fn variables(&self) -> Variables {
+        Variables::of(std::env::vars_os())
+    }
+
+    /// Where environments come from.
+    pub fn environments(&self, session: &Session) -> Environments {
+        let children = Arc::new(Children);
+        Environments::new(&self.home.store, session, self.variables(), children)
     }
 
     /// The target that a login or `--local` chose; without either, why there is none.
@@ -171,13 +175,23 @@ impl App {
         Ok(collected.map_or(0, |collected| collected.files))
     }
 
-    fn backend_failure(&self, error: &BackendError) -> Failure {
+    /// What the embedded backend said, as a failure.
+    pub fn backend_failure(&self, error: &BackendError) -> Failure {
+        if error.is_refusal() {
+            let failure = Failure::user("refused", error.to_string());
+            return match error.hint() {
+                Some(hint) => failure.hint(hint),
+                None => failure,
+            };
+        }
+        let usual = "check the folder's permissions, or set SYNAPSE_HOME to another";
         Failure::environment("backend", error.to_string())
             .at(self.home.backend().display().to_string())
-            .hint("check the folder's permissions, or set SYNAPSE_HOME to another")
+            .hint(error.hint().unwrap_or(usual))
     }
 
-    fn backend(&self) -> Result<Embedded, Failure> {
+    /// The embedded backend of this user.
+    pub fn backend(&self) -> Result<Embedded, Failure> {
         let options = BackendOptions {
             hook: self.hook.clone(),
             ..BackendOptions::default()

@@ -15,12 +15,16 @@ use synapse_rules::fileset::read_regular;
 pub const LOCAL: &str = "local";
 
 /// What the file and the environment say.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Credentials {
     /// The default profile.
     pub profile: Option<String>,
     /// A token for a platform is there.
     pub has_token: bool,
+    /// The platform that was logged in to and the token for it. Secret.
+    pub platform: Option<(String, String)>,
+    /// Where actions run unless the command line says.
+    pub default_mode: Option<String>,
 }
 
 fn read(path: &Path) -> Result<Map<String, Value>, Failure> {
@@ -58,6 +62,8 @@ pub fn load(path: &Path) -> Result<Credentials, Failure> {
     Ok(Credentials {
         profile: text("profile"),
         has_token,
+        platform: text("host").zip(text("access_token")),
+        default_mode: text("default_mode"),
     })
 }
 

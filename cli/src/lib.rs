@@ -6,9 +6,12 @@ pub mod args;
 pub mod commands;
 pub mod credentials;
 pub mod home;
+pub mod params;
+pub mod record;
 pub mod render;
 pub mod select;
 pub mod signals;
+pub mod terminal;
 
 use std::process::ExitCode;
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from synapse_sdk.clients.backend import BackendClient
 from synapse_sdk.loggers import BaseLogger
 from synapse_sdk.plugins.context import PluginEnvironment, RuntimeContext
@@ -38,22 +37,24 @@ class Remembering(BaseLogger):
         return [data["content"] for event, data, _ in self.events if event == "message"]
 
 
-@pytest.fixture
-def backend() -> Iterator[FakeBackend]:
+@pytest.fixture(name="backend")
+def backend_fixture() -> Iterator[FakeBackend]:
     fake = FakeBackend()
     yield fake
     fake.stop()
 
 
-@pytest.fixture
-def client(backend: FakeBackend) -> BackendClient:
+@pytest.fixture(name="client")
+def client_fixture(backend: FakeBackend) -> BackendClient:
     made = BackendClient(backend.url, TOKEN, timeout=5)
     made.transport.sleep = lambda _: None
     return made
 
 
-@pytest.fixture
-def ctx(client: BackendClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RuntimeContext:
+@pytest.fixture(name="ctx")
+def ctx_fixture(
+    client: BackendClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> RuntimeContext:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SYNAPSE_STORE", str(tmp_path / "store"))
     return RuntimeContext(logger=Remembering(), env=PluginEnvironment({}), client=client)
@@ -74,5 +75,3 @@ def png(width: int, height: int) -> bytes:
     rows = b"".join(b"\0" + b"\x80" * width for _ in range(height))
     body = chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
     return b"\x89PNG\r\n\x1a\n" + body
-
-

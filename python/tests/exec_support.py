@@ -40,10 +40,8 @@ class Worker:
     ) -> None:
         request, self._request = os.pipe()
         self._events, events = os.pipe()
-        lock = tempfile.TemporaryFile()
-        self._out = tempfile.TemporaryFile()
-        self._err = tempfile.TemporaryFile()
-        fds = (request, events, lock.fileno())
+        lock, self._out, self._err = _file(), _file(), _file()
+        fds = (request, events, lock)
         variables = {
             "PATH": os.environ["PATH"],
             "HOME": str(cwd),
@@ -63,7 +61,7 @@ class Worker:
         )
         os.close(request)
         os.close(events)
-        lock.close()
+        os.close(lock)
         self.messages: list[dict[str, Any]] = []
 
     def send(self, **message: Any) -> None:
@@ -118,19 +116,32 @@ class Worker:
 
     @property
     def stdout(self) -> str:
-        self._out.seek(0)
-        return self._out.read().decode()
+        return _text(self._out)
 
     @property
     def stderr(self) -> str:
-        self._err.seek(0)
-        return self._err.read().decode()
+        return _text(self._err)
 
     def of(self, kind: str) -> list[dict[str, Any]]:
         return [message for message in self.messages if message["type"] == kind]
 
 
-def request(root: Path, entrypoint: str = "plugin.train:TrainAction", **more: Any) -> dict[str, Any]:
+def _file() -> int:
+    """Return the descriptor of a file without a name."""
+    fd, path = tempfile.mkstemp()
+    os.unlink(path)
+    return fd
+
+
+def _text(fd: int) -> str:
+    with open(os.dup(fd), "rb") as file:
+        file.seek(0)
+        return file.read().decode()
+
+
+def request(
+    root: Path, entrypoint: str = "plugin.train:TrainAction", **more: Any
+) -> dict[str, Any]:
     return {
         "command": "run",
         "protocol": 1,

@@ -41,6 +41,7 @@ class FakeBackend:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            wbufsize = -1  # one packet per answer
             backend = owner
 
             def log_message(self, *args: Any) -> None:

@@ -10,7 +10,6 @@ import threading
 from pathlib import Path
 
 import pytest
-
 from synapse_sdk import exceptions as errors
 from synapse_sdk.clients import upload as uploading
 from synapse_sdk.clients.backend import BackendClient
@@ -18,7 +17,7 @@ from synapse_sdk.clients.credentials import get_client
 from synapse_sdk.clients.download import DownloadMismatchError
 from synapse_sdk.clients.embedded import EmbeddedClient
 from synapse_sdk.clients.transport import Transport, retry_after, shown
-from tests.action_run import backend, client  # noqa: F401
+from tests.action_run import backend_fixture, client_fixture  # noqa: F401
 from tests.fake_backend import TOKEN, FakeBackend, sha256
 
 
@@ -248,7 +247,8 @@ def test_a_download_that_breaks_off_is_continued(backend, client, tmp_path):
     backend.faults[("GET", "files/")] = ["cut"]
     path = client.download(url, tmp_path / "deep/er/f", sha256(content))
     assert path.read_bytes() == content
-    assert backend.requests[-1][2]["Range"] == "bytes=65536-"
+    start = int(backend.requests[-1][2]["Range"].removeprefix("bytes=").removesuffix("-"))
+    assert 0 < start <= len(content) // 2
     assert [entry.name for entry in path.parent.iterdir()] == ["f"]
 
 

@@ -123,7 +123,12 @@ with multiprocessing.get_context("{method}").Pool(2) as pool:
 
 def test_subprocess_relative_import_and_extension(tmp_path: Path) -> None:
     pytest.importorskip("numpy")
-    plugin(tmp_path, inner__deep="VALUE = 7\n", plugin__near="from . import far\nX = far.Y\n", far="Y = 3\n")
+    plugin(
+        tmp_path,
+        inner__deep="VALUE = 7\n",
+        plugin__near="from . import far\nX = far.Y\n",
+        far="Y = 3\n",
+    )
     done = run(
         tmp_path,
         """
@@ -158,7 +163,12 @@ return {"x": X, "v": VALUE, "text": text, "n": numpy.float32(1.5) + numpy.arange
         ("raise errors.PluginUploadError('m')", "plugin-upload", "PluginUploadError", 1),
         ("raise errors.ArchiveError('m')", "archive", "ArchiveError", 1),
         ("raise errors.BuildError('m')", "build", "BuildError", 1),
-        ("raise errors.ChecksumMismatchError('m')", "checksum-mismatch", "ChecksumMismatchError", 1),
+        (
+            "raise errors.ChecksumMismatchError('m')",
+            "checksum-mismatch",
+            "ChecksumMismatchError",
+            1,
+        ),
         ("raise errors.PluginRunError('m')", "plugin-run", "PluginRunError", 1),
         ("raise errors.ModelLoadError('m')", "model-load", "ModelLoadError", 1),
         ("raise errors.GitHubArchiveError('m')", "github-archive", "GitHubArchiveError", 1),
@@ -235,7 +245,12 @@ def test_secret_input_is_not_echoed(tmp_path: Path) -> None:
     ("text", "kind", "details", "line"),
     [
         ("import nowhere.at_all", "module-not-found", {"module": "nowhere"}, 1),
-        ("import json\nfrom json import nothing", "import", {"module": "plugin.train:TrainAction"}, 2),
+        (
+            "import json\nfrom json import nothing",
+            "import",
+            {"module": "plugin.train:TrainAction"},
+            2,
+        ),
         ("x = 1 / 0", "import", {"module": "plugin.train:TrainAction"}, 1),
         ("from . import nothing", "import", {"module": "plugin.train:TrainAction"}, 1),
         ("def f(:\n  pass", "import", {"module": "plugin.train:TrainAction"}, 1),
@@ -268,7 +283,9 @@ def test_entrypoints_that_name_nothing(tmp_path: Path, entrypoint: str, message:
     assert done.error["kind"] == "entrypoint" and message in done.error["message"]
 
 
-@pytest.mark.parametrize("entrypoint", ["plugin.train:work", "plugin.train.work", "plugin.train:bare"])
+@pytest.mark.parametrize(
+    "entrypoint", ["plugin.train:work", "plugin.train.work", "plugin.train:bare"]
+)
 def test_functions_and_the_dot_form(tmp_path: Path, entrypoint: str) -> None:
     text = HEAD + (
         "@action(params=P)\ndef work(params, ctx):\n    return [params.epochs, ctx.job_id]\n"
@@ -281,7 +298,8 @@ def test_results_that_json_cannot_hold_and_those_not_as_declared(tmp_path: Path)
     text = HEAD + (
         "import pathlib\nclass R(BaseModel):\n    path: pathlib.Path\n"
         "class TrainAction(BaseAction[P]):\n    result_model = R\n"
-        "    def execute(self): return R(path='/a') if self.params.epochs == 1 else {'path': 1, 'x': float('nan')}\n"
+        "    def execute(self):\n        if self.params.epochs == 1: return R(path='/a')\n"
+        "        return {'path': 1, 'x': float('nan')}\n"
     )
     plugin(tmp_path, train=text)
     good = Run(tmp_path)
@@ -316,8 +334,8 @@ def test_interrupt_reaches_the_action(tmp_path: Path) -> None:
 def test_an_action_may_mind_an_interrupt_itself(tmp_path: Path) -> None:
     body = """
 import time
-self.ctx.log_message("ready")
 try:
+    self.ctx.log_message("ready")
     time.sleep(60)
 except KeyboardInterrupt:
     return "saved"
@@ -339,7 +357,8 @@ import multiprocessing, os
 def chatter(n):
     for i in range(200):
         self.ctx.log_message(f"{n}:{i}:" + "x" * (i * 97))
-processes = [multiprocessing.get_context("fork").Process(target=chatter, args=(n,)) for n in range(4)]
+Process = multiprocessing.get_context("fork").Process
+processes = [Process(target=chatter, args=(n,)) for n in range(4)]
 [p.start() for p in processes]
 chatter(9)
 [p.join() for p in processes]
@@ -435,7 +454,9 @@ def test_requests_that_are_none(tmp_path: Path) -> None:
 def test_twenty_plugins_of_the_same_module_names_at_once(tmp_path: Path) -> None:
     workers = []
     for n in range(20):
-        root = plugin(tmp_path / str(n), train=klass("from .near import N\nreturn N"), near=f"N = {n}\n")
+        root = plugin(
+            tmp_path / str(n), train=klass("from .near import N\nreturn N"), near=f"N = {n}\n"
+        )
         worker = Worker(root)
         worker.send(**request(root))
         workers.append(worker)
@@ -453,7 +474,16 @@ def test_a_trivial_run_imports_little(tmp_path: Path) -> None:
         "class A(BaseModel): a: int\nprint(*sys.modules)'"
     ).read()
     added = set(done.value) - set(plain.split())
-    heavy = {"asyncio", "logging", "urllib3", "yaml", "multiprocessing", "subprocess", "http", "ssl"}
+    heavy = {
+        "asyncio",
+        "logging",
+        "urllib3",
+        "yaml",
+        "multiprocessing",
+        "subprocess",
+        "http",
+        "ssl",
+    }
     assert not added & heavy
     foreign = {name for name in added if not name.startswith(("synapse", "plugin"))}
     assert len(foreign) < 20, sorted(foreign)

@@ -2,6 +2,7 @@
 //! run it, and its documents taken apart.
 
 mod document;
+pub mod pythons;
 mod run;
 mod space;
 mod tree;

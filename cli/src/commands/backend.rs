@@ -1,10 +1,76 @@
 //! Owns `synapse backend`.
 
+use std::{
+    io::Read,
+    net::{Ipv4Addr, SocketAddr},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use serde_json::json;
+use synapse_backend::http::{Running, Server, new_token};
 use synapse_engine::Failure;
 
-use crate::{app::App, args::Backend};
+use crate::{
+    app::App,
+    args::Backend,
+    render::{DIM, Printer, paint},
+};
 
-/// Not there yet.
-pub fn run(_app: &App, _args: &Backend) -> Result<u8, Failure> {
-    Err(Failure::bug("not there yet"))
+/// How often it is looked whether to stop.
+const ROUND: Duration = Duration::from_millis(50);
+
+/// Runs the command; returns the exit code.
+pub fn run(app: &App, args: &Backend) -> Result<u8, Failure> {
+    let Backend::Serve {
+        port,
+        until_stdin_closes,
+    } = args;
+    let server = start(app, *port)?;
+    say(app, &server, *until_stdin_closes);
+    let closed = Arc::new(AtomicBool::new(false));
+    if *until_stdin_closes {
+        let closed = Arc::clone(&closed);
+        std::thread::spawn(move || {
+            let mut void = [0; 1024];
+            let mut input = std::io::stdin();
+            while input.read(&mut void).is_ok_and(|count| count > 0) {}
+            closed.store(true, Ordering::Relaxed);
+        });
+    }
+    while !app.cancel.cancelled() && !closed.load(Ordering::Relaxed) {
+        if !server.is_up() {
+            return Err(Failure::bug("the backend stopped serving by itself"));
+        }
+        std::thread::sleep(ROUND);
+    }
+    server.stop();
+    Ok(0)
+}
+
+/// Starts to serve the backend of this user.
+pub fn start(app: &App, port: u16) -> Result<Running, Failure> {
+    let failed = |error| app.backend_failure(&error);
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let token = new_token().map_err(failed)?;
+    Server::start(Arc::new(app.backend()?), address, token).map_err(failed)
+}
+
+fn say(app: &App, server: &Running, for_a_program: bool) {
+    let mut printer = Printer::stdout(&app.output);
+    if for_a_program || app.output.is_machine() {
+        // One line: whoever started this reads no further before it calls.
+        printer.line(json!({"url": server.url, "token": server.token}).to_string());
+        return;
+    }
+    printer.line(format!("serving {}", app.home.backend().display()));
+    printer.line(format!("  url    {}", server.url));
+    printer.line(format!("  token  {}", server.token));
+    if !app.output.quiet {
+        let header = "callers send it as Synapse-Access-Token: Token <token>; Ctrl-C stops";
+        printer.line(paint(DIM, header));
+    }
 }

@@ -7,6 +7,8 @@ use synapse_engine::{
     store_failure,
 };
 
+use synapse_rules::environment;
+
 use crate::{
     app::{self, App},
     args,
@@ -33,8 +35,12 @@ fn stats(app: &App) -> Result<u8, Failure> {
         .map_err(|error| store_failure(&error))?;
     let mut printer = Printer::stdout(&app.output);
     let path = app.home.store.display().to_string();
+    let environments = environment::stats(&app.home.store);
     if app.output.is_machine() {
-        printer.json(&json!({"schema": 1, "command": "cache stats", "ok": true, "path": path, "stats": stats}));
+        printer.json(
+            &json!({"schema": 1, "command": "cache stats", "ok": true, "path": path,
+                             "stats": stats, "environments": environments}),
+        );
         return Ok(0);
     }
     printer.line(format!("store      {path}"));
@@ -47,6 +53,12 @@ fn stats(app: &App) -> Result<u8, Failure> {
     printer.line(format!("streams    {} kept inside them", stats.streams));
     printer.line(format!("history    {}", count(stats.history, "run")));
     printer.line(format!("database   {}", size(stats.database_bytes)));
+    printer.line(format!(
+        "python     {}, {}; caches of installers {}",
+        count(environments.environments, "environment"),
+        size(environments.environment_bytes),
+        size(environments.cache_bytes)
+    ));
     Ok(0)
 }
 
@@ -69,9 +81,20 @@ fn gc(app: &App, max_size: &str, max_age: u32) -> Result<u8, Failure> {
         orphans: report.orphans + leftovers,
         ..report
     };
+    let environments = environment::collect(&app.home.store, limits.age, app::seconds());
+    let environments = environments.map_err(|error| {
+        Failure::environment(
+            "environment",
+            format!("cannot remove an environment: {error}"),
+        )
+        .hint("check the permissions of the store")
+    })?;
     let mut printer = Printer::stdout(&app.output);
     if app.output.is_machine() {
-        printer.json(&json!({"schema": 1, "command": "cache gc", "ok": true, "removed": report}));
+        printer.json(
+            &json!({"schema": 1, "command": "cache gc", "ok": true, "removed": report,
+                             "environments": environments}),
+        );
     } else if !app.output.quiet {
         printer.line(format!(
             "removed {}, {} ({}) and {}",
@@ -80,6 +103,13 @@ fn gc(app: &App, max_size: &str, max_age: u32) -> Result<u8, Failure> {
             size(report.bytes),
             count(report.orphans, "leftover file")
         ));
+        if environments.environments > 0 {
+            printer.line(format!(
+                "removed {} ({})",
+                count(environments.environments, "environment"),
+                size(environments.bytes)
+            ));
+        }
     }
     Ok(0)
 }
@@ -146,6 +176,8 @@ fn clear(app: &App) -> Result<u8, Failure> {
     let store = SqliteStore::open(&app.home.store, app.hook.clone())
         .map_err(|error| store_failure(&error))?;
     store.clear().map_err(|error| store_failure(&error))?;
+    // Nobody else uses the store, or it would not have let itself be cleared.
+    let _ = environment::collect(&app.home.store, 0, i64::from(u32::MAX));
     let mut printer = Printer::stdout(&app.output);
     if app.output.is_machine() {
         printer.json(&json!({"schema": 1, "command": "cache clear", "ok": true}));

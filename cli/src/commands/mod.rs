@@ -83,3 +83,17 @@ fn blob_path(store: &Path, blob: &synapse_engine::Digest) -> Option<String> {
     let path = store.join("blobs").join(&hex[..2]).join(&hex);
     path.exists().then(|| path.display().to_string())
 }
+
+/// The name nearest to `given`, if one is near enough to be what was meant.
+fn nearest<'n>(given: &str, names: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
+    let limit = (given.chars().count() / 3).clamp(1, 3);
+    names
+        .into_iter()
+        .map(|name| {
+            let (given, own) = (given.to_lowercase(), name.to_lowercase());
+            (strsim::damerau_levenshtein(&given, &own), name)
+        })
+        .filter(|(distance, _)| *distance <= limit)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, name)| name)
+}

@@ -1,10 +1,741 @@
-//! Owns `synapse plugin run`.
+//! `synapse plugin run`.
 
-use synapse_engine::Failure;
+use std::{
+    env,
+    fs::{self, File},
+    io::{self, Read},
+    net::{Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
-use crate::{app::App, args::Run};
+use serde_json::{Value, json};
+use synapse_backend::http::{Running, Server, new_token};
+use synapse_backend::{Embedded, NewRun, RunStatus, RunUpdate};
+use synapse_engine::{
+    Cancel, Decision, Digest, Failure, FailureKind, GraphBuilder, NodeReport, NodeState,
+};
+use synapse_python::PROTOCOL;
+use synapse_rules::{
+    action::{self, RunNode},
+    config::{self, Config},
+    environment::Ready,
+    plugin::{self, Plugin},
+    worker::{
+        Launcher,
+        ending::Ending,
+        host::{self, Inbox, Launch, Report},
+        limits::{self, Limits},
+        protocol::{BackendAccess, Message, RunPlugin, RunRequest},
+        pump::{Sink, Stream, Why},
+    },
+};
 
-/// Not there yet.
-pub fn run(_app: &App, _args: &Run) -> Result<u8, Failure> {
-    Err(Failure::bug("not there yet"))
+use crate::{
+    app::{self, App},
+    args::{self, Mode, Selection},
+    credentials, params,
+    record::{Record, Summary},
+    render::{
+        Printer,
+        error::{self, ErrorObject, flatten},
+        progress::Live,
+        run::{self as view, Document, EnvironmentObject, LiveRun, StageObject},
+    },
+    select::{self, Otherwise, Selected},
+    terminal::Terminal,
+};
+
+/// How long an action may take to end when it is asked to, before it is ended.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// What is to be run.
+struct Wanted {
+    plugin: Arc<Plugin>,
+    config: Config,
+    action: config::Action,
+    params: Value,
+    limits: Limits,
+}
+
+/// What is left of a run, besides its report.
+#[derive(Default)]
+struct Kept {
+    id: Option<i64>,
+    output: Option<PathBuf>,
+    summary: Summary,
+}
+
+/// Runs the command; returns the exit code.
+pub fn run(app: &App, args: &args::Run) -> Result<u8, Failure> {
+    let start = Instant::now();
+    mode(app, args.mode)?;
+    let limits = Limits {
+        gpus: args.gpus,
+        cpus: args.cpus,
+        memory: args.memory.as_deref().map(limits::memory).transpose()?,
+        timeout: args.timeout.as_deref().map(limits::timeout).transpose()?,
+    };
+    let given = params::read(args.params.as_deref(), &app.cwd, io::stdin().lock())?;
+    let (wanted, root) = load(app, args, given, limits)?;
+    let live = Arc::new(LiveRun::new(&app.output, !args.no_debug));
+    warn(app, &wanted.plugin.head.warnings);
+    live.line(view::head(
+        "Plugin",
+        &format!("{} {}", wanted.config.code, wanted.config.version),
+    ));
+    live.line(view::head("Action", &wanted.action.name));
+    live.line(view::head("Mode", "local"));
+    let ready = environment(app, args, &wanted, &root)?;
+    warn(app, &ready.warnings);
+    live.line(view::head("Environment", &ready.note));
+    let terminal = Terminal::save();
+    let (report, node, kept) = execute(app, args, &wanted, &ready, &live, &root)?;
+    terminal.restore();
+    live.finish();
+    finish(
+        app,
+        &live,
+        Done {
+            start,
+            wanted: &wanted,
+            ready: &ready,
+            report,
+            node,
+            kept,
+        },
+    )
+}
+
+/// Only one mode is there yet.
+fn mode(app: &App, given: Option<Mode>) -> Result<(), Failure> {
+    let mode = match given {
+        Some(mode) => mode,
+        None => match credentials::load(&app.home.config_file())?
+            .default_mode
+            .as_deref()
+        {
+            None | Some("local") => Mode::Local,
+            Some("task") => Mode::Task,
+            Some("job") => Mode::Job,
+            Some("remote") => Mode::Remote,
+            Some(other) => {
+                let what = format!("Invalid mode: {other}");
+                let file = app.home.config_file().display().to_string();
+                return Err(Failure::user("mode", what)
+                    .at(file)
+                    .hint("default_mode is local, task, job or remote; --mode overrides it"));
+            }
+        },
+    };
+    let (name, what) = match mode {
+        Mode::Local => return Ok(()),
+        Mode::Task => ("task", "the one that runs actions on Ray clusters"),
+        Mode::Job => ("job", "the one that runs actions on Ray clusters"),
+        Mode::Remote => ("remote", "the one that runs actions on a platform"),
+    };
+    let what = format!("--mode {name} comes with a later release: {what}");
+    Err(Failure::environment("not-yet", what).hint("--mode local runs it on this machine"))
+}
+
+/// Finds and loads the plugin, its configuration and the action, and refuses what cannot run.
+fn load(
+    app: &App,
+    args: &args::Run,
+    params: Value,
+    limits: Limits,
+) -> Result<(Wanted, PathBuf), Failure> {
+    let selected = pick(app, args)?;
+    let (plugin, config) = super::lock::load(app, &selected)?;
+    if let Some(code) = args.plugin.as_deref()
+        && code != plugin.head.code
+        && code != plugin.subject()
+    {
+        let own = plugin.subject();
+        let what =
+            format!("the plugin here is {own}, not {code}, and there is no workspace around it");
+        let place = plugin.config_path().display().to_string();
+        return Err(Failure::user("unknown-plugin", what)
+            .at(place)
+            .hint("name the plugin's folder with --path"));
+    }
+    let path = plugin.config_path();
+    let shown = path.display().to_string();
+    let bytes = synapse_rules::fileset::read_regular(&path).map_err(|error| {
+        Failure::user("unreadable", format!("cannot read {shown}: {error}")).at(shown.clone())
+    })?;
+    let action = action::find(&config, &args.action, &shown)?.clone();
+    action::check_entrypoint(&plugin, &config, &action.name, &bytes)?;
+    let plugin = Arc::new(plugin);
+    Ok((
+        Wanted {
+            plugin,
+            config,
+            action,
+            params,
+            limits,
+        },
+        selected.root,
+    ))
+}
+
+/// The plugin that the arguments name: by folder, by code, or the one here.
+fn pick(app: &App, args: &args::Run) -> Result<Selected, Failure> {
+    let folder = |plugin: Vec<String>| Selection {
+        path: args.path.clone(),
+        plugin,
+        ..Selection::default()
+    };
+    let Some(code) = &args.plugin else {
+        let here = args
+            .path
+            .as_ref()
+            .map_or_else(|| app.cwd.clone(), |path| app.cwd.join(path));
+        let is_workspace = here.join(synapse_rules::workspace::FILE).is_file();
+        return select::select(app, &folder(Vec::new()), Otherwise::Refuse).map_err(|failure| {
+            if failure.code == "config-not-found" && is_workspace {
+                return failure.hint(
+                    "this is a workspace: name the plugin with --plugin CODE, or its folder with --path",
+                );
+            }
+            failure
+        });
+    };
+    match select::select(app, &folder(vec![code.clone()]), Otherwise::Refuse) {
+        // Without a workspace it is the plugin here, or none.
+        Err(failure) if failure.code == "no-workspace" => {
+            select::select(app, &folder(Vec::new()), Otherwise::Refuse)
+        }
+        selected => selected,
+    }
+}
+
+fn warn(app: &App, warnings: &[plugin::Warning]) {
+    if app.output.is_machine() || app.output.quiet {
+        return;
+    }
+    let mut printer = Printer::stderr(&app.output);
+    for warning in warnings {
+        error::warning(&mut printer, warning);
+    }
+}
+
+/// The environment that the action runs in, made when it is not there.
+fn environment(
+    app: &App,
+    args: &args::Run,
+    wanted: &Wanted,
+    root: &Path,
+) -> Result<Ready, Failure> {
+    let live = Arc::new(Live::new(&app.output));
+    let session = app.session(root, Arc::<Live>::clone(&live), None, true)?;
+    let wish = super::lock::wanted(&args.environment);
+    let ready = app
+        .environments(&session)
+        .ready(&wanted.plugin, &wanted.config, &wish);
+    live.finish();
+    ready
+}
+
+/// Runs the action as a node; returns its report when it ran, how its node ended, and what is
+/// kept of it.
+fn execute(
+    app: &App,
+    args: &args::Run,
+    wanted: &Wanted,
+    ready: &Ready,
+    live: &Arc<LiveRun>,
+    root: &Path,
+) -> Result<(Option<Report>, NodeReport, Kept), Failure> {
+    let cannot = |what: &str, error: &io::Error| {
+        let what = format!("cannot {what}: {error}");
+        Failure::environment("store", what).hint("check the folder's permissions and its disk")
+    };
+    let store = &app.home.store;
+    // Opening it makes the folder as it has to be.
+    app.store()?;
+    let sdk = synapse_python::materialise(&store.join("sdk"))
+        .map_err(|error| cannot("unpack the SDK", &error))?;
+    let (scratch, cache) = (store.join("tmp"), store.join("downloads"));
+    for folder in [&scratch, &cache] {
+        fs::create_dir_all(folder).map_err(|error| cannot("make a folder", &error))?;
+    }
+    let synapse = executable();
+    let surroundings = action::surroundings(
+        &app.variables(),
+        &ready.interpreter,
+        &wanted.config.env,
+        &wanted.limits,
+        &synapse,
+    );
+    for note in &surroundings.notes {
+        notice(app, note);
+    }
+    let cacheable = action::is_cacheable(&wanted.config, &wanted.action.name);
+    if args.reuse && !cacheable {
+        let name = &wanted.action.name;
+        notice(
+            app,
+            &format!("--reuse: {name} is not declared `cacheable: true`, so it runs"),
+        );
+    }
+    let reuse = args.reuse && cacheable;
+    let launcher = Launcher {
+        synapse,
+        interpreter: ready.interpreter.executable.clone(),
+        libpython: ready.interpreter.libpython.clone(),
+        sdk,
+    };
+    let kept = Arc::new(Mutex::new(Kept::default()));
+    let one = OneRun {
+        backend: Arc::new(app.backend()?),
+        signals: app.signals.clone(),
+        live: Arc::clone(live),
+        kept: Arc::clone(&kept),
+        launcher,
+        environment: surroundings.environment,
+        scratch,
+        limits: wanted.limits,
+        request: request(args, wanted, &cache),
+        configured: configured(app)?,
+    };
+    let node = Arc::new(RunNode {
+        plugin: Arc::clone(&wanted.plugin),
+        action: wanted.action.name.clone(),
+        params: wanted.params.clone(),
+        environment: ready.identity,
+        sdk: synapse_python::digest().to_owned(),
+        variables: variables(app, &wanted.config, reuse)?,
+        unique: (!reuse).then(unique),
+        execute: Box::new(move |cancel| one.run(cancel)),
+        report: Mutex::default(),
+    });
+    let mut builder = GraphBuilder::new();
+    let id = builder.node(Arc::<RunNode>::clone(&node));
+    let graph = builder
+        .build()
+        .map_err(|cycle| Failure::bug(cycle.to_string()))?;
+    let session = app.session(root, Arc::new(Live::lines(&app.output)), None, true)?;
+    let plan = synapse_engine::plan(&graph, &session)?;
+    let ran = synapse_engine::run(&Arc::new(graph), &plan, &session);
+    let kept = std::mem::take(&mut *kept.lock().unwrap_or_else(PoisonError::into_inner));
+    Ok((node.take_report(), ran.get(id).clone(), kept))
+}
+
+/// A line about something that was not done as asked.
+fn notice(app: &App, text: &str) {
+    if app.output.is_machine() || app.output.quiet {
+        return;
+    }
+    let warning = crate::render::paint(crate::render::WARN, "warning:");
+    Printer::stderr(&app.output).line(format!("{warning} {text}"));
+}
+
+/// This executable, also when a newer one has taken its place meanwhile.
+fn executable() -> PathBuf {
+    let own = env::current_exe().unwrap_or_default();
+    if own.is_file() {
+        own
+    } else {
+        PathBuf::from("/proc/self/exe")
+    }
+}
+
+/// A name that no other run has.
+fn unique() -> String {
+    format!("{}-{}", std::process::id(), app::nanoseconds())
+}
+
+/// The keyed hash of what the configuration sets. The key never leaves this machine, so that
+/// nobody can try values against what a row holds.
+fn variables(app: &App, config: &Config, reuse: bool) -> Result<Digest, Failure> {
+    if !reuse {
+        return Ok(Digest::of(unique().as_bytes()));
+    }
+    let path = app.home.data.join("key");
+    let key = || -> io::Result<Vec<u8>> {
+        if let Ok(key) = fs::read(&path)
+            && key.len() == 32
+        {
+            return Ok(key);
+        }
+        let mut key = vec![0; 32];
+        File::open("/dev/urandom")?.read_exact(&mut key)?;
+        fs::create_dir_all(&app.home.data)?;
+        // Private from the start, as temporary files are.
+        let file = tempfile::NamedTempFile::new_in(&app.home.data)?;
+        fs::write(file.path(), &key)?;
+        file.persist(&path).map_err(|error| error.error)?;
+        Ok(key)
+    };
+    let mut hashed = key().map_err(|error| {
+        let what = format!("cannot keep a key in {}: {error}", path.display());
+        Failure::environment("data", what).hint("check the folder's permissions")
+    })?;
+    hashed.extend(json!(config.env).to_string().bytes());
+    Ok(Digest::of(&hashed))
+}
+
+fn request(args: &args::Run, wanted: &Wanted, cache: &Path) -> RunRequest {
+    let config = &wanted.config;
+    RunRequest {
+        command: "run",
+        protocol: PROTOCOL,
+        plugin: RunPlugin {
+            dir: wanted.plugin.source.folder(),
+            code: config.code.clone(),
+            version: config.version.to_string(),
+            name: config.name.clone(),
+            category: config.category.to_string(),
+            config: config.json.clone(),
+        },
+        action: wanted.action.name.clone(),
+        entrypoint: wanted.action.entrypoint.text.clone(),
+        params: wanted.params.clone(),
+        job_id: String::new(),
+        language: args.lang.clone(),
+        debug: !args.no_debug,
+        backend: None,
+        checkpoint: None,
+        cache: cache.to_owned(),
+        result_file: None,
+    }
+}
+
+/// One run, with all that it needs.
+struct OneRun {
+    backend: Arc<Embedded>,
+    signals: crate::signals::Signals,
+    live: Arc<LiveRun>,
+    kept: Arc<Mutex<Kept>>,
+    launcher: Launcher,
+    environment: Vec<(std::ffi::OsString, std::ffi::OsString)>,
+    scratch: PathBuf,
+    limits: Limits,
+    request: RunRequest,
+    configured: Option<BackendAccess>,
+}
+
+/// Everything goes to the screen and into the record.
+struct Both {
+    live: Arc<LiveRun>,
+    record: Record,
+}
+
+impl Sink for Both {
+    fn message(&self, message: &Message) {
+        self.live.message(message);
+        self.record.event(message);
+    }
+
+    fn output(&self, stream: Stream, bytes: &[u8]) {
+        self.live.output(stream, bytes);
+    }
+
+    fn asked_to_end(&self, why: Why) {
+        self.live.asked_to_end(why);
+    }
+}
+
+impl OneRun {
+    fn run(&self, cancel: &Cancel) -> Result<Report, Failure> {
+        if cancel.cancelled() {
+            return Err(Failure::cancelled());
+        }
+        let refused = |error: synapse_backend::BackendError| {
+            Failure::environment("backend", format!("the run cannot be recorded: {error}"))
+                .hint("check the data folder's permissions, or set SYNAPSE_HOME to another")
+        };
+        let plugin = &self.request.plugin;
+        let new = NewRun {
+            plugin: plugin.code.clone(),
+            version: plugin.version.clone(),
+            action: self.request.action.clone(),
+            mode: "local".to_owned(),
+            params: self.request.params.clone(),
+            meta: json!({}),
+            pid: Some(std::process::id()),
+            time: None,
+        };
+        let id = self.backend.run_create(&new).map_err(refused)?;
+        let output = self.backend.run_output(id);
+        // Up as long as the action runs; the action may never call it.
+        let server = match &self.configured {
+            Some(_) => None,
+            None => Some(self.serve().map_err(refused)?),
+        };
+        let access = self
+            .configured
+            .clone()
+            .or_else(|| server.as_ref().map(access));
+        let request = RunRequest {
+            job_id: id.to_string(),
+            backend: access,
+            ..self.request.clone()
+        };
+        let launch = Launch {
+            launcher: &self.launcher,
+            directory: &plugin.dir,
+            environment: &self.environment,
+            limits: self.limits,
+            scratch: &self.scratch,
+            grace: GRACE,
+            kept: File::create(&output).ok(),
+        };
+        let both = Both {
+            live: Arc::clone(&self.live),
+            record: Record::start(&self.backend, id),
+        };
+        let inbox = Inbox::default();
+        let diverted = self.signals.divert(inbox.interrupter());
+        let report = host::run(launch, &request, inbox, &both);
+        drop(diverted);
+        let summary = both.record.finish(end(&report, &self.request.action));
+        let kept = Kept {
+            id: Some(id),
+            output: Some(output),
+            summary,
+        };
+        *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = kept;
+        report
+    }
+
+    /// The backend of this machine, for this run.
+    fn serve(&self) -> Result<Running, synapse_backend::BackendError> {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        Server::start(Arc::clone(&self.backend), address, new_token()?)
+    }
+}
+
+fn access(server: &Running) -> BackendAccess {
+    BackendAccess {
+        host: server.url.clone(),
+        token: server.token.clone(),
+        source: "embedded",
+        tenant: None,
+        user_token: None,
+        agent: None,
+    }
+}
+
+/// The platform that the environment or a login names, with a token for it.
+fn configured(app: &App) -> Result<Option<BackendAccess>, Failure> {
+    let saved = credentials::load(&app.home.config_file())?;
+    let text = |name: &str| {
+        let value = (app.variable)(name)?.into_string().ok()?;
+        Some(value).filter(|value| !value.is_empty())
+    };
+    let (host, token) = (text("SYNAPSE_HOST"), text("SYNAPSE_ACCESS_TOKEN"));
+    // A saved token goes to the host that it was saved for, and to no other.
+    let pair = match (host, token) {
+        (Some(host), Some(token)) => Some((host, token)),
+        _ if saved.profile.as_deref() == Some(credentials::LOCAL) => None,
+        _ => saved.platform,
+    };
+    Ok(pair.map(|(host, token)| BackendAccess {
+        host,
+        token,
+        source: "configured",
+        tenant: text("SYNAPSE_PLUGIN_RUN_TENANT"),
+        user_token: text("SYNAPSE_PLUGIN_RUN_USER_TOKEN"),
+        agent: None,
+    }))
+}
+
+/// What is recorded of a run's end.
+fn end(report: &Result<Report, Failure>, action: &str) -> RunUpdate {
+    let failed = |failure: &Failure| json!({"kind": failure.code, "message": failure.message, "hint": failure.hint});
+    let (status, result, error, exit) = match report {
+        Err(failure) => (RunStatus::Failed, None, Some(failed(failure)), None),
+        Ok(report) => {
+            let error = match &report.ending {
+                Ending::Raised(raised) => serde_json::to_value(raised).ok(),
+                _ => action::failure(report, action).as_ref().map(failed),
+            };
+            let (status, result) = match &report.ending {
+                Ending::Returned(returned) => (RunStatus::Succeeded, Some(returned.value.clone())),
+                Ending::Interrupted { .. } => (RunStatus::Stopped, None),
+                _ => (RunStatus::Failed, None),
+            };
+            (status, result, error, Some(report.exit))
+        }
+    };
+    RunUpdate {
+        status: Some(status),
+        result,
+        error,
+        exit,
+        ..RunUpdate::default()
+    }
+}
+
+/// A run that is over.
+struct Done<'a> {
+    start: Instant,
+    wanted: &'a Wanted,
+    ready: &'a Ready,
+    report: Option<Report>,
+    node: NodeReport,
+    kept: Kept,
+}
+
+/// Tells what came of it; returns the exit code.
+fn finish(app: &App, live: &LiveRun, done: Done<'_>) -> Result<u8, Failure> {
+    let Done {
+        start,
+        wanted,
+        ready,
+        report,
+        node,
+        kept,
+    } = done;
+    let mut notes: Vec<String> = Vec::new();
+    if let Some(report) = &report {
+        notes.extend(report.notes.clone());
+        if let Ending::Returned(returned) = &report.ending {
+            notes.extend(returned.warnings.clone());
+        }
+        let left = report
+            .left
+            .iter()
+            .map(|left| format!("{} ({})", left.name, left.pid));
+        let left: Vec<String> = left.collect();
+        if !left.is_empty() {
+            let what = match left.len() {
+                1 => "a process that the action had left behind was ended".to_owned(),
+                count => format!("{count} processes that the action had left behind were ended"),
+            };
+            notes.push(format!("{what}: {}", left.join(", ")));
+        }
+    }
+    notes.extend(
+        kept.summary
+            .trouble
+            .as_ref()
+            .map(|what| format!("the record is not whole: {what}")),
+    );
+    let failure = match (node.state, &node.failure) {
+        (NodeState::Done, _) => None,
+        (_, Some(failure)) => Some(failure.clone()),
+        (_, None) => Some(Failure::cancelled()),
+    };
+    let code = failure
+        .as_ref()
+        .map_or(0, |failure| error::exit_code(failure.kind));
+    let reused = node.state == NodeState::Done && report.is_none();
+    let value = |name: &str| {
+        node.outcome
+            .as_deref()
+            .and_then(|outcome| outcome.get(name))
+            .cloned()
+    };
+    if app.output.is_machine() {
+        let stages = ready
+            .stages
+            .iter()
+            .map(|(stage, report)| stage_object(stage, report));
+        let document = Document {
+            schema: 1,
+            command: "run",
+            ok: code == 0,
+            elapsed_ms: start.elapsed().as_millis() as u64,
+            run: kept.id,
+            plugin: wanted.config.code.clone(),
+            version: wanted.config.version.to_string(),
+            action: wanted.action.name.clone(),
+            mode: "local",
+            environment: EnvironmentObject {
+                python: ready.interpreter.full_version(),
+                executable: ready.interpreter.executable.display().to_string(),
+                managed: ready.managed,
+                note: ready.note.clone(),
+            },
+            stages: stages.chain([stage_object(action::STAGE, &node)]).collect(),
+            reused,
+            ending: report.as_ref().map(|report| ending_name(&report.ending)),
+            result: value("value").unwrap_or_default(),
+            model: value("model").and_then(|model| model.as_str().map(str::to_owned)),
+            progress: kept.summary.progress,
+            metrics: kept.summary.metrics,
+            exit: report.as_ref().map(|report| report.exit),
+            output: kept.output.map(|path| path.display().to_string()),
+            left: report
+                .iter()
+                .flat_map(|report| &report.left)
+                .map(|left| left.name.clone())
+                .collect(),
+            notes,
+            error: report.as_ref().and_then(|report| match &report.ending {
+                Ending::Raised(raised) => serde_json::to_value(raised).ok(),
+                _ => None,
+            }),
+            errors: failure
+                .iter()
+                .flat_map(flatten)
+                .map(ErrorObject::from)
+                .collect(),
+        };
+        Printer::stdout(&app.output).json(&document);
+        return Ok(code);
+    }
+    for note in &notes {
+        notice(app, note);
+    }
+    match &failure {
+        None => {
+            if reused {
+                live.line("the result of an earlier equal run:");
+            }
+            live.line(view::result(&value("value").unwrap_or_default()));
+        }
+        Some(failure) if failure.kind == FailureKind::Cancelled => {
+            Printer::stderr(&app.output).line(&failure.message);
+        }
+        Some(failure) => {
+            let mut failure = failure.clone();
+            if matches!(
+                report.map(|report| report.ending),
+                Some(Ending::Killed { .. })
+            ) {
+                // Where Python was has been printed by the process itself.
+                let first = failure.message.lines().next().unwrap_or_default();
+                failure.message = first.to_owned();
+            }
+            error::print(&mut Printer::stderr(&app.output), &failure);
+        }
+    }
+    if let (Some(id), Some(_)) = (kept.id, &failure) {
+        live.line(format!(
+            "`synapse runs show {id}` shows what it printed and logged"
+        ));
+    }
+    Ok(code)
+}
+
+fn stage_object(stage: &str, report: &NodeReport) -> StageObject {
+    let (decision, reasons) = match &report.decision {
+        _ if report.shared => ("hit", Vec::new()),
+        Decision::Hit | Decision::Restore => ("hit", Vec::new()),
+        Decision::Run(reasons) => ("run", reasons.iter().map(ToString::to_string).collect()),
+        Decision::Unknown => ("run", Vec::new()),
+    };
+    StageObject {
+        stage: stage.to_owned(),
+        decision,
+        reasons,
+        ms: report.ms,
+    }
+}
+
+fn ending_name(ending: &Ending) -> &'static str {
+    match ending {
+        Ending::Returned(_) => "returned",
+        Ending::Raised(_) => "raised",
+        Ending::Exited { .. } => "exited",
+        Ending::Killed { .. } => "killed",
+        Ending::OutOfMemory { .. } => "out-of-memory",
+        Ending::TimedOut { .. } => "timed-out",
+        Ending::Interrupted { .. } => "interrupted",
+    }
 }

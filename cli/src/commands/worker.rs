@@ -5,7 +5,7 @@ use std::{
     env,
     ffi::{CStr, CString, OsString, c_char, c_int},
     io::Write,
-    os::unix::ffi::OsStringExt,
+    os::unix::ffi::{OsStrExt, OsStringExt},
     process::ExitCode,
 };
 
@@ -54,6 +54,7 @@ fn interpret(arguments: Vec<OsString>) -> Result<c_int, String> {
         owned.iter().map(|text| text.as_ptr().cast_mut()).collect();
     pointers.push(std::ptr::null_mut());
     let pointers = Vec::leak(pointers);
+    name(&owned[0]);
     // Rust's own watch for overflowing stacks would stand between a crash and faulthandler.
     for signal in [libc::SIGSEGV, libc::SIGBUS] {
         // SAFETY: the default action is a valid one.
@@ -62,6 +63,22 @@ fn interpret(arguments: Vec<OsString>) -> Result<c_int, String> {
     // SAFETY: this is `Py_BytesMain`, which takes the number of arguments and a null-terminated
     // list of them; they live until the process ends.
     Ok(unsafe { main(count, pointers.as_mut_ptr()) })
+}
+
+/// Gives the process the name that lists of processes would show of the interpreter.
+fn name(interpreter: &CStr) {
+    #[cfg(target_os = "linux")]
+    {
+        let path = std::path::Path::new(std::ffi::OsStr::from_bytes(interpreter.to_bytes()));
+        let name = path.file_name().map(|name| CString::new(name.as_bytes()));
+        if let Some(Ok(name)) = name {
+            // SAFETY: the option takes a text that ends with a null; more than 15 bytes of it
+            // are cut.
+            unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr()) };
+        }
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = interpreter;
 }
 
 /// `Py_BytesMain` of a library, which stays loaded. Its symbols are there for all that is loaded

@@ -1,9 +1,12 @@
 //! Owns everything that is printed: text for people, JSON for programs, progress, errors.
 
+pub mod dataset;
 pub mod document;
 pub mod error;
 pub mod progress;
 pub mod publish;
+pub mod run;
+pub mod runs;
 
 use std::io::Write;
 
@@ -12,7 +15,7 @@ use crate::args::{Color, Output};
 /// Where text goes, with colour where it is wanted. A closed pipe is no error: whoever reads
 /// has seen enough.
 pub struct Printer {
-    out: Box<dyn Write>,
+    out: Box<dyn Write + Send>,
     /// Documents go out as the last event of a stream.
     events: bool,
 }
@@ -58,6 +61,11 @@ impl Printer {
     /// Lines, already ended.
     pub fn text(&mut self, text: impl AsRef<str>) {
         let _ = self.out.write_all(text.as_ref().as_bytes());
+    }
+
+    /// Sends out what was printed.
+    pub fn flush(&mut self) {
+        let _ = self.out.flush();
     }
 
     /// One JSON document, or with `--events` the last line, which holds it.

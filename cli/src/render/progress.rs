@@ -41,6 +41,15 @@ impl Live {
         }
     }
 
+    /// Events for programs only: somebody else shows what goes on.
+    pub fn lines(output: &Output) -> Self {
+        let quiet = Output {
+            no_progress: true,
+            ..output.clone()
+        };
+        Self::new(&quiet)
+    }
+
     /// Takes the progress line away.
     pub fn finish(&self) {
         if let Some(bar) = &self.bar {

@@ -42,10 +42,14 @@ class Child:
         if self.pid == 0:
             _become(self, write, fds)
         os.close(write)
+        os.set_blocking(self.pipe, False)
 
     def read(self) -> None:
-        """Take what the child has written; its end is noticed."""
-        part = os.read(self.pipe, 1 << 20)
+        """Take some of what the child has written; its end is noticed."""
+        try:
+            part = os.read(self.pipe, 1 << 20)
+        except BlockingIOError:
+            part = b""
         if not part:
             self.done = True
             return
@@ -69,8 +73,11 @@ class Child:
         elif not self.done:
             pid, status = os.waitpid(self.pid, os.WNOHANG)
             if pid:
-                self.done, self.pid = True, -self.pid
+                self.pid = -self.pid
                 self._ended(status)
+                # It may have written more since it was last listened to.
+                while not self.done:
+                    self.read()
 
     def close(self) -> None:
         """End the child and all of its own children, and take its folder away."""
@@ -207,7 +214,9 @@ def _warm() -> None:
     import synapse_sdk.plugins.ui_schema
 
     for name in synapse_sdk.plugins.__all__:
-        getattr(synapse_sdk.plugins, name)
+        # What cannot be had is for the plugin that asks for it to fail with.
+        with contextlib.suppress(ImportError):
+            getattr(synapse_sdk.plugins, name)
     for name in ("BaseModel", "Field", "field_validator", "model_validator", "ConfigDict"):
         getattr(pydantic, name)
 

@@ -281,7 +281,7 @@ def _deep_parts(model: Any, seen: set[type]) -> Iterator[Any]:
 
 
 def _models(part: Any) -> Iterator[Any]:
-    if isinstance(part, type) and hasattr(part, "model_fields"):
+    if issubclass(type(part), type) and hasattr(part, "model_fields"):
         yield part
     for inner in getattr(part, "__args__", None) or ():
         yield from _models(inner)

@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from importlib.machinery import BuiltinImporter, FrozenImporter, ModuleSpec, PathFinder
-from types import CodeType, ModuleType
+from types import CodeType, FrameType, ModuleType
 from typing import Any
 
 from synapse_sdk._worker.stubs import StubLoader
@@ -72,7 +72,19 @@ class Sources:
             return self._standard(name, top, path)
         if top in self._tops:
             return self._namespace(name)
-        return self.stubs.spec(name)
+        # The standard library and the SDK try some modules and do without: so they shall.
+        return self.stubs.spec(name) if self._asked_by_plugin() else None
+
+    def _asked_by_plugin(self) -> bool:
+        frame: FrameType | None = sys._getframe(2)
+        while frame is not None:
+            asker = str(frame.f_globals.get("__name__", "")).partition(".")[0]
+            if asker not in ("importlib", "_frozen_importlib", "_frozen_importlib_external"):
+                file = str(frame.f_globals.get("__file__", ""))
+                own = file.startswith(self.folder + os.sep)
+                return own or not (asker in REAL or asker in sys.stdlib_module_names)
+            frame = frame.f_back
+        return True
 
     def _own(self, name: str) -> ModuleSpec | None:
         base = name.replace(".", "/")

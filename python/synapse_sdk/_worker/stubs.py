@@ -298,7 +298,8 @@ def stub_in(value: Any, depth: int = 0) -> str | None:
     """Return the name of a stub that `value` (an annotation, a default) is or holds, if any."""
     if isinstance(value, Stub):
         return str(value._stub_name)
-    if isinstance(value, type):
+    # By `type()`: on 3.10 `list[int]` claims to be a class.
+    if issubclass(type(value), type):
         return next((name for name in map(_named, value.__mro__) if name), None)
     if isinstance(value, StubBase):
         return _named(type(value)) or type(value).__name__

@@ -199,24 +199,32 @@ class DownloadCache:
             target.mkdir(parents=True)
         done = downloaded = 0
 
-        def fetch(item: Item) -> bool:
-            place = target.joinpath(*item.name.split("/"))
-            place.parent.mkdir(parents=True, exist_ok=True)
+        def fetch(same: list[Item]) -> tuple[int, int]:
+            """Put all items of one content in place; returns how many, and downloads."""
+            places = [target.joinpath(*item.name.split("/")) for item in same]
+            for place in places:
+                place.parent.mkdir(parents=True, exist_ok=True)
+            item = same[0]
             if item.checksum is None:
-                self.client.download(item.url, place, size=item.size)
-                _seal(place)
-                return True
+                self.client.download(item.url, places[0], size=item.size)
+                _seal(places[0])
+                return 1, 1
             blob, fresh = self.file(item.url, item.checksum, item.size)
-            _link(blob, place)
-            return fresh
+            for place in places:
+                _link(blob, place)
+            return len(same), int(fresh)
 
+        contents: dict[str, list[Item]] = {}
+        for item in missing:
+            contents.setdefault(item.checksum or f"name {item.name}", []).append(item)
         try:
             with ThreadPoolExecutor(PARALLEL) as pool:
-                pending = [pool.submit(fetch, item) for item in missing]
+                pending = [pool.submit(fetch, same) for same in contents.values()]
                 try:
                     for future in pending:
-                        downloaded += future.result()
-                        done += 1
+                        placed, fresh = future.result()
+                        done += placed
+                        downloaded += fresh
                         if progress is not None:
                             progress(len(items) - len(missing) + done, len(items))
                 except BaseException:

@@ -16,8 +16,9 @@ _ITSELF: Any = object()
 def plain(value: Any, *, finite: bool = False) -> Any:
     """Turns a value into dicts, lists, strings, numbers, booleans and None.
 
-    Models and dataclasses become dicts, enums their value, paths and dates text, sets sorted
-    lists, numpy scalars and arrays numbers and lists. What has no such form becomes its `repr`.
+    Models become the dicts that pydantic writes as JSON, dataclasses dicts, enums their value,
+    paths and dates text, sets sorted lists, numpy scalars and arrays numbers and lists. What has
+    no such form becomes its `repr`.
 
     Args:
         finite: NaN and the infinities, which JSON has no words for, become None.
@@ -74,7 +75,7 @@ def _plain_object(value: Any, finite: bool, above: tuple[int, ...]) -> Any:
 
     try:
         # Dates, UUIDs, decimals, URLs, secrets (masked) and whatever pydantic knows.
-        known = to_jsonable_python(value, inf_nan_mode="constants")
+        known = to_jsonable_python(value)
     except (PydanticSerializationError, ValueError, TypeError, RecursionError):
         return repr(value)
     return _plain(known, finite, above)

@@ -124,7 +124,7 @@ fn of_raised(raised: &Raised, action: &str) -> Failure {
             _ => traced(named()),
         }
         .hint(PARAMS_HINT),
-        "module-not-found" => traced(named()).hint(
+        _ if class == "ModuleNotFoundError" => traced(named()).hint(
             "Run pip install -r requirements.txt, or let synapse make the environment with \
              --env managed",
         ),

@@ -20,6 +20,9 @@ use crate::{
 /// The code of an action that there is not, as the guide's exception has it.
 pub const NOT_FOUND: &str = "action-not-found";
 
+/// Actions that are listed for whoever has named none of them.
+const LISTED: usize = 8;
+
 /// The action of that name.
 pub fn find<'c>(config: &'c Config, name: &str, file: &str) -> Result<&'c Action, Failure> {
     if let Some(action) = config.actions.iter().find(|action| action.name == name) {
@@ -30,10 +33,11 @@ pub fn find<'c>(config: &'c Config, name: &str, file: &str) -> Result<&'c Action
         .iter()
         .map(|action| action.name.as_str())
         .collect();
-    let there = match names.as_slice() {
-        [one] => format!("the plugin has {one}"),
-        _ => format!("the plugin has {}", names.join(", ")),
-    };
+    let shown = &names[..names.len().min(LISTED)];
+    let mut there = format!("the plugin has {}", shown.join(", "));
+    if names.len() > shown.len() {
+        there.push_str(&format!(" and {} more", names.len() - shown.len()));
+    }
     let failure = Failure::user(NOT_FOUND, format!("Action not found: {name}")).at(file);
     Err(match config::nearest(name, names.iter().copied()) {
         Some(near) if names.len() > 1 => failure.hint(format!("did you mean {near}? {there}")),

@@ -76,6 +76,13 @@ impl Lease {
         }
     }
 
+    /// The right to make what lies in `folder`; waits while another process makes it.
+    pub(super) fn making(folder: &Path) -> io::Result<Self> {
+        let file = open(&folder.with_extension("making"))?;
+        flock(&file, FlockOperation::LockExclusive)?;
+        Ok(Self { _file: Some(file) })
+    }
+
     /// The environment for us alone; nothing when somebody uses it.
     pub(super) fn alone(folder: &Path) -> io::Result<Option<Self>> {
         let file = open(folder)?;

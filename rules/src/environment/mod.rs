@@ -1,24 +1,50 @@
 //! Owns environments: which one a plugin runs in, made when it is not there, leased while it is
 //! used.
 
+mod active;
+mod build;
 pub mod collect;
 mod lease;
+mod node;
+mod relock;
+pub mod tool;
 
-use std::{path::Path, path::PathBuf, sync::Arc};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use pep440_rs::VersionSpecifiers;
-use serde::Serialize;
-use synapse_engine::{Digest, Failure, NodeReport, Session};
+use synapse_engine::{Digest, Failure, GraphBuilder, Node, NodeId, NodeReport, NodeState, Session};
 
+use self::node::{EnvironmentNode, Fixed};
 pub use self::{
     collect::{Collected, EnvironmentStats, collect, stats},
     lease::Lease,
+    node::RULE,
+    relock::{Change, LockChange},
 };
 use crate::{
-    config::Config,
+    config::{Config, PackageManager},
+    fileset::read_regular,
     plugin::{Plugin, Warning},
-    python::{Variables, interpreter::Interpreter, process::Processes},
+    python::{
+        Variables,
+        interpreter::{self, Find, Interpreter},
+        process::Processes,
+    },
+    resolve::{
+        self, ResolveNode, Work, desk,
+        lock::{self, Lock, Target},
+        requirements::{self, Requirements},
+        uv::Uv,
+        wheels,
+    },
 };
+
+/// The packages of the base environment, with the hashes of all their files.
+const BASE: &str = include_str!("base.txt");
 
 /// Which environment to take.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -65,40 +91,17 @@ pub struct Ready {
     pub lease: Lease,
 }
 
-/// One package of a lock that is not what it was.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Change {
-    /// Its name.
-    pub name: String,
-    /// Version before; none when it is new.
-    pub old: Option<String>,
-    /// Version now; none when it is gone.
-    pub new: Option<String>,
-}
-
-/// What became of a lock file.
-#[derive(Debug, Clone)]
-pub struct LockChange {
-    /// The file.
-    pub path: PathBuf,
-    /// It was written.
-    pub wrote: bool,
-    /// Packages that it holds for this Python and platform.
-    pub packages: usize,
-    /// For which Python and platform.
-    pub target: String,
-    /// What differs.
-    pub changed: Vec<Change>,
-    /// Doubts about the requirements.
-    pub warnings: Vec<Warning>,
-}
-
 /// Where environments come from.
 pub struct Environments {
     store: PathBuf,
     session: Session,
     variables: Variables,
     processes: Arc<dyn Processes>,
+}
+
+/// Stands for what the base environment holds, for keys of what is found out in it.
+pub fn base_digest() -> Digest {
+    Digest::of(BASE.as_bytes())
 }
 
 impl Environments {
@@ -120,29 +123,332 @@ impl Environments {
     /// The environment for a plugin.
     pub fn ready(
         &self,
-        _plugin: &Plugin,
-        _config: &Config,
-        _wanted: &Wanted,
+        plugin: &Plugin,
+        config: &Config,
+        wanted: &Wanted,
     ) -> Result<Ready, Failure> {
-        Err(Failure::bug("not there yet"))
+        let requirements = self.requirements(plugin, config)?;
+        let mut because = String::new();
+        if wanted.choice != Choice::Managed {
+            match self.active(plugin, config, &requirements, wanted)? {
+                Ok(ready) => return Ok(ready),
+                Err(reason) if wanted.choice == Choice::Active => {
+                    return Err(Failure::environment("environment", reason)
+                        .hint("install the plugin's requirements there, or use --env managed"));
+                }
+                Err(reason) => because = reason,
+            }
+        }
+        let work = Arc::new(self.work(plugin, config, requirements, wanted)?);
+        let (committed, doubt) = self.committed(&work, wanted)?;
+        let from = if committed.is_some() { ", locked" } else { "" };
+        let node = ResolveNode::new(Arc::clone(&work), committed, Vec::new(), wanted.upgrade)?;
+        let mut ready = self.managed(&work, Some(Arc::new(node)), None)?;
+        let because = if because.is_empty() {
+            because
+        } else {
+            format!(" ({because})")
+        };
+        let python = ready.interpreter.full_version();
+        ready.note = format!("managed environment with Python {python}{from}{because}");
+        ready.warnings.clone_from(&work.requirements.warnings);
+        ready.warnings.extend(doubt);
+        Ok(ready)
     }
 
-    /// The environment in which plugins are inspected.
+    /// The environment in which plugins are inspected: a pinned pydantic and urllib3, nothing
+    /// of the plugin's own.
     pub fn base(
         &self,
-        _wanted_python: Option<&str>,
-        _requires: Option<&VersionSpecifiers>,
+        wanted_python: Option<&str>,
+        requires: Option<&VersionSpecifiers>,
     ) -> Result<Ready, Failure> {
-        Err(Failure::bug("not there yet"))
+        let interpreter = self.find(wanted_python, requires, true)?;
+        let target = Target {
+            packages: resolve::uv::hashed(BASE, Path::new("/"))?,
+            ..Target::default()
+        };
+        let packages = resolve::rule::packages(&target, Path::new("/"))?;
+        let work = Arc::new(Work {
+            subject: "base".to_owned(),
+            store: self.store.clone(),
+            variables: self.variables.clone(),
+            processes: Arc::clone(&self.processes),
+            folder: self.store.clone(),
+            requirements: Requirements::default(),
+            wheels: Vec::new(),
+            interpreter,
+            manager: PackageManager::Pip,
+            uv: None,
+            offline: false,
+        });
+        let mut ready = self.managed(&work, None, Some(Fixed { target, packages }))?;
+        let python = ready.interpreter.full_version();
+        ready.note = format!("base environment with Python {python}");
+        Ok(ready)
     }
 
-    /// Brings a plugin's lock file up to date.
-    pub fn lock(
-        &self,
-        _plugin: &Plugin,
-        _config: &Config,
-        _wanted: &Wanted,
-    ) -> Result<LockChange, Failure> {
-        Err(Failure::bug("not there yet"))
+    fn requirements(&self, plugin: &Plugin, config: &Config) -> Result<Requirements, Failure> {
+        let version = env!("CARGO_PKG_VERSION");
+        requirements::read(&plugin.source.folder(), config, &self.variables, version)
     }
+
+    fn find(
+        &self,
+        wanted: Option<&str>,
+        requires: Option<&VersionSpecifiers>,
+        newest: bool,
+    ) -> Result<Interpreter, Failure> {
+        let cache = self.store.join("python");
+        let find = self.finder(wanted, requires, newest, &cache);
+        interpreter::find(&find, self.processes.as_ref())
+    }
+
+    fn finder<'a>(
+        &'a self,
+        wanted: Option<&'a str>,
+        requires: Option<&'a VersionSpecifiers>,
+        newest: bool,
+        cache: &'a Path,
+    ) -> Find<'a> {
+        Find {
+            wanted,
+            requires,
+            newest,
+            variables: &self.variables,
+            cache,
+            cancel: &self.session.cancel,
+        }
+    }
+
+    fn work(
+        &self,
+        plugin: &Plugin,
+        config: &Config,
+        requirements: Requirements,
+        wanted: &Wanted,
+    ) -> Result<Work, Failure> {
+        let interpreter = self.find(
+            wanted.python.as_deref(),
+            requirements.python.as_ref(),
+            false,
+        )?;
+        let mut work = self.work_with(plugin, config, requirements, interpreter, wanted);
+        if config.package_manager == PackageManager::Uv {
+            work.uv = Some(Uv::find(&work.setting(&self.session.cancel))?);
+        }
+        Ok(work)
+    }
+
+    fn work_with(
+        &self,
+        plugin: &Plugin,
+        config: &Config,
+        requirements: Requirements,
+        interpreter: Interpreter,
+        wanted: &Wanted,
+    ) -> Work {
+        Work {
+            subject: plugin.subject(),
+            store: self.store.clone(),
+            variables: self.variables.clone(),
+            processes: Arc::clone(&self.processes),
+            folder: plugin.source.folder(),
+            requirements,
+            wheels: wheels::of(plugin, &config.wheels_dir, &interpreter),
+            interpreter,
+            manager: config.package_manager,
+            uv: None,
+            offline: wanted.offline,
+        }
+    }
+
+    /// The active environment, or why it is not the one.
+    fn active(
+        &self,
+        plugin: &Plugin,
+        config: &Config,
+        requirements: &Requirements,
+        wanted: &Wanted,
+    ) -> Result<Result<Ready, String>, Failure> {
+        let cache = self.store.join("python");
+        let find = self.finder(wanted.python.as_deref(), None, false, &cache);
+        let active = match interpreter::active(&find, self.processes.as_ref()) {
+            Ok(Some(active)) => active,
+            Ok(None) if wanted.choice == Choice::Active => {
+                return Ok(Err("no virtual or conda environment is active".to_owned()));
+            }
+            Ok(None) => return Ok(Err(String::new())),
+            Err(failure) if wanted.choice == Choice::Active => return Err(failure),
+            Err(failure) => return Ok(Err(failure.message)),
+        };
+        let shown = active.prefix.display().to_string();
+        if let Some(python) = &wanted.python
+            && !interpreter::answers_to(&active, python)
+        {
+            let version = active.full_version();
+            return Ok(Err(format!(
+                "the active environment {shown} has Python {version}"
+            )));
+        }
+        let work = self.work_with(plugin, config, requirements.clone(), active.clone(), wanted);
+        let identity = active::identity(&active)?;
+        if let Some(lacks) = active::lacks(&active, identity, &work)? {
+            return Ok(Err(format!("the active environment {shown} {lacks}")));
+        }
+        Ok(Ok(Ready {
+            note: format!(
+                "active environment {shown} with Python {}",
+                active.full_version()
+            ),
+            interpreter: active,
+            managed: false,
+            identity,
+            warnings: requirements.warnings.clone(),
+            stages: Vec::new(),
+            lease: Lease::none(),
+        }))
+    }
+
+    /// The lock file's target when it fits, and a doubt when there is a file that does not.
+    fn committed(
+        &self,
+        work: &Work,
+        wanted: &Wanted,
+    ) -> Result<(Option<Target>, Option<Warning>), Failure> {
+        let (path, lock) = read_lock(&work.folder)?;
+        let place = path.display().to_string();
+        let again = "run `synapse plugin lock`";
+        if wanted.upgrade {
+            return Ok((None, None));
+        }
+        let Some(lock) = lock else {
+            if wanted.locked {
+                let what = format!("there is no {}", lock::FILE);
+                return Err(Failure::user("lock", what).at(place).hint(again));
+            }
+            return Ok((None, None));
+        };
+        let doubt = match misfit(&lock, work)? {
+            None => return Ok((lock.target(&work.interpreter).cloned(), None)),
+            Some(doubt) => doubt,
+        };
+        if wanted.locked {
+            return Err(Failure::user("lock", doubt).at(place).hint(again));
+        }
+        let hint = Some(again.to_owned());
+        Ok((
+            None,
+            Some(Warning {
+                message: doubt,
+                place,
+                hint,
+            }),
+        ))
+    }
+
+    /// Runs the stages and leases what they made.
+    fn managed(
+        &self,
+        work: &Arc<Work>,
+        resolve: Option<Arc<ResolveNode>>,
+        fixed: Option<Fixed>,
+    ) -> Result<Ready, Failure> {
+        // Collection may take an environment between the look and the lease, once.
+        for _ in 0..3 {
+            let mut builder = GraphBuilder::new();
+            let node = EnvironmentNode::new(Arc::clone(work), fixed.clone());
+            let environment = builder.node(Arc::new(node));
+            let mut stages = Vec::new();
+            if let Some(node) = &resolve {
+                let id = builder.node(Arc::clone(node) as Arc<dyn Node>);
+                builder.depends(environment, id);
+                stages.push(("resolve", id));
+            }
+            stages.push(("environment", environment));
+            let reports = self.run(builder, &stages)?;
+            let outcome = reports
+                .last()
+                .and_then(|(_, report)| report.outcome.clone());
+            let folder = outcome.as_ref().and_then(|outcome| outcome.text("folder"));
+            let name = folder.ok_or_else(|| Failure::bug("an environment without a folder"))?;
+            let folder = self.store.join("environments").join(name);
+            let lease = Lease::take(&folder)
+                .map_err(|error| desk::disk("cannot lock the environment", &error))?;
+            if !build::is_there(&folder) {
+                continue;
+            }
+            return Ok(Ready {
+                interpreter: work.interpreter.in_environment(&folder),
+                managed: true,
+                identity: Digest::of(name.as_bytes()),
+                note: String::new(),
+                warnings: Vec::new(),
+                stages: reports,
+                lease,
+            });
+        }
+        Err(
+            Failure::environment("environment", "the environment goes as soon as it is made")
+                .hint("another process is clearing the store; run it again"),
+        )
+    }
+
+    fn run(
+        &self,
+        builder: GraphBuilder,
+        stages: &[(&'static str, NodeId)],
+    ) -> Result<Vec<(&'static str, NodeReport)>, Failure> {
+        let graph = builder
+            .build()
+            .map_err(|cycle| Failure::bug(cycle.to_string()))?;
+        let graph = Arc::new(graph);
+        let plan = synapse_engine::plan(&graph, &self.session)?;
+        let report = synapse_engine::run(&graph, &plan, &self.session);
+        let mut reports = Vec::new();
+        for (name, id) in stages {
+            let report = report.get(*id);
+            if let Some(failure) = &report.failure {
+                return Err(failure.clone());
+            }
+            if matches!(report.state, NodeState::Cancelled) {
+                return Err(Failure::cancelled());
+            }
+            reports.push((*name, report.clone()));
+        }
+        Ok(reports)
+    }
+}
+
+/// A plugin's lock file, when it has one.
+fn read_lock(folder: &Path) -> Result<(PathBuf, Option<Lock>), Failure> {
+    let path = folder.join(lock::FILE);
+    let shown = path.display().to_string();
+    let failed = |what: String| {
+        let hint = "make it again with `synapse plugin lock --upgrade`";
+        Failure::user("lock", what).at(shown.clone()).hint(hint)
+    };
+    match read_regular(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok((path, None)),
+        Err(error) => Err(failed(format!("cannot read {shown}: {error}"))),
+        Ok(bytes) => {
+            let text =
+                String::from_utf8(bytes).map_err(|_| failed(format!("{shown} is not UTF-8")))?;
+            let lock = Lock::parse(&text, &shown)?;
+            Ok((path, Some(lock)))
+        }
+    }
+}
+
+/// Why a lock does not fit the requirements; nothing when it does.
+fn misfit(lock: &Lock, work: &Work) -> Result<Option<String>, Failure> {
+    let name = lock::FILE;
+    if lock.requirements != lock::fingerprint(&work.inputs()?) {
+        return Ok(Some(format!("{name} was made from other requirements")));
+    }
+    let python = work.interpreter.minor();
+    let platform = lock::platform(&work.interpreter);
+    let there = lock.target(&work.interpreter).is_some();
+    let what = || format!("{name} has nothing for Python {python} on {platform}");
+    Ok((!there).then(what))
 }

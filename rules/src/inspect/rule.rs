@@ -16,7 +16,7 @@ use super::{
     forms::{Subject, inspect},
     schemas::Schemas,
 };
-use crate::{archive::EDITED, plugin::Plugin};
+use crate::{archive::EDITED, environment::base_digest, plugin::Plugin};
 
 /// The rule. Raise the version whenever the same sources would give another inspection.
 ///
@@ -103,6 +103,7 @@ impl Node for InspectNode {
 
     fn manifest(&self, _inputs: Inputs<'_>, out: &mut dyn Manifest) -> Result<(), Pending> {
         out.input("sdk", Input::Text(synapse_python::digest()));
+        out.input("base environment", Input::Digest(base_digest()));
         let entries = &self.plugin.head.actions;
         out.input("actions", Input::Number(entries.len() as u64));
         for entry in entries {

@@ -25,6 +25,7 @@ use crate::{
     bump,
     checksum::ChecksumNode,
     counters::Counters,
+    environment::base_digest,
     fileset::ignores,
     inspect::{self, InspectNode, Schemas},
     plugin::{self, Above, Plugin, Source, Trust},
@@ -53,6 +54,7 @@ pub fn fingerprint() -> Digest {
     ignores::DEFAULTS.stable_hash(&mut hasher);
     // A plugin's note holds what it was synced to.
     synapse_python::digest().stable_hash(&mut hasher);
+    base_digest().stable_hash(&mut hasher);
     for rule in [inspect::RULE, sync::RULE] {
         u64::from(rule.version).stable_hash(&mut hasher);
     }

@@ -295,6 +295,16 @@ pub fn active(find: &Find<'_>, processes: &dyn Processes) -> Result<Option<Inter
     Ok(None)
 }
 
+/// Whether `--python` could mean this one: its version, or its path.
+pub fn answers_to(interpreter: &Interpreter, wanted: &str) -> bool {
+    match wanted_versions(wanted.trim()) {
+        Some(versions) => interpreter.suits(&versions),
+        None => [&interpreter.executable, &interpreter.prefix]
+            .into_iter()
+            .any(|path| path == Path::new(wanted.trim())),
+    }
+}
+
 /// `3.12`, `3.12.1`, `python3.12`, `>=3.11`; nothing when it is not about a version.
 fn wanted_versions(wanted: &str) -> Option<VersionSpecifiers> {
     let text = wanted.strip_prefix("python").unwrap_or(wanted);
@@ -507,8 +517,43 @@ fn ask(find: &Find<'_>, path: &Path, processes: &dyn Processes) -> Result<Interp
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+
+    /// CPython 3.`minor` on Linux, without asking one.
+    pub(crate) fn linux(minor: u8) -> Interpreter {
+        let version = format!("3.{minor}.1");
+        let markers = [
+            ("implementation_name", "cpython"),
+            ("implementation_version", &version),
+            ("os_name", "posix"),
+            ("platform_machine", "x86_64"),
+            ("platform_python_implementation", "CPython"),
+            ("platform_release", "6"),
+            ("platform_system", "Linux"),
+            ("platform_version", "1"),
+            ("python_full_version", &version),
+            ("python_version", version.rsplit_once('.').unwrap().0),
+            ("sys_platform", "linux"),
+        ];
+        Interpreter {
+            executable: "/usr/bin/python3".into(),
+            version: (3, minor, 1),
+            implementation: "cpython".to_owned(),
+            prefix: "/usr".into(),
+            base_prefix: "/usr".into(),
+            base_executable: "/usr/bin/python3".into(),
+            libpython: None,
+            platform: "linux_x86_64_glibc_2_36".to_owned(),
+            markers: markers
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .into(),
+            is_virtual: false,
+            site_packages: vec!["/usr/lib/python3/site-packages".into()],
+            pip: Some("24.2".to_owned()),
+            free_threaded: false,
+        }
+    }
 
     #[test]
     fn what_is_a_version() {

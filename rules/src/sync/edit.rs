@@ -13,8 +13,8 @@ use super::{
 };
 use crate::config::yaml::{self, Node, Style, Value};
 
-/// Differences mended in one file; more are no edit.
-const MAX_STEPS: usize = 2000;
+/// Steps for each value of the file and of what it is to say; more lead nowhere.
+const STEPS: usize = 3;
 
 /// Why a file was not edited.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -54,7 +54,10 @@ pub fn edit(bytes: &[u8], wanted: &Json) -> Result<Vec<u8>, Refused> {
     let mut layout = None;
     let mut last = whole(0);
     let mut seen = HashSet::new();
-    for _ in 0..MAX_STEPS {
+    let mut steps = None;
+    let mut step = 0;
+    loop {
+        step += 1;
         let splice = {
             let document = yaml::parse(&bytes, "config.yaml");
             let Some(root) = &document.root else {
@@ -63,6 +66,10 @@ pub fn edit(bytes: &[u8], wanted: &Json) -> Result<Vec<u8>, Refused> {
             let now = root.to_json();
             if now == *wanted {
                 return Ok(bytes);
+            }
+            let most = *steps.get_or_insert_with(|| STEPS * (size(&now) + size(wanted)));
+            if step > most {
+                return Err(last);
             }
             // A step that leads back to where we were leads nowhere.
             if !seen.insert(now.to_string()) {
@@ -79,7 +86,14 @@ pub fn edit(bytes: &[u8], wanted: &Json) -> Result<Vec<u8>, Refused> {
         last = Refused { path: last.path.clone(), at: splice.range.start };
         bytes.splice(splice.range, splice.text.into_bytes());
     }
-    Err(last)
+}
+
+fn size(value: &Json) -> usize {
+    1 + match value {
+        Json::Object(map) => map.values().map(size).sum(),
+        Json::Array(list) => list.iter().map(size).sum(),
+        _ => 0,
+    }
 }
 
 struct Editor<'t> {

@@ -58,7 +58,12 @@ impl<'t> Text<'t> {
 
     /// Whether a collection is written in brackets.
     pub(super) fn is_flow(&self, node: &Node) -> bool {
-        let collection = !matches!(node.value, Value::Scalar(_));
+        let collection = match &node.value {
+            Value::Scalar(_) => false,
+            Value::Mapping(_) => true,
+            // A list that stands as far out as its key begins at its first item.
+            Value::Sequence(items) => items.first().is_none_or(|item| item.start != node.start),
+        };
         collection && self.of(node.start..node.start + 1).starts_with(['{', '['])
     }
 

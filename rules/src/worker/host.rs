@@ -28,7 +28,7 @@ use super::{
     frames,
     limits::{self, Limits},
     protocol::RunRequest,
-    pump::{Pump, Sink},
+    pump::{Pump, Sink, Why},
 };
 
 /// Where control groups are.
@@ -192,6 +192,7 @@ pub fn run(
             pid,
             grace: launch.grace,
             timeout: launch.limits.timeout,
+            sink,
         };
         let status = watch.until_it_ends(&mut child, &inbox.receiver, &mut seen);
         let left = others.end_the_rest(seen.killed);
@@ -338,13 +339,14 @@ fn ended(pid: Option<i32>) -> io::Result<i32> {
 }
 
 /// The watch over a worker that runs.
-struct Watch {
+struct Watch<'a> {
+    sink: &'a dyn Sink,
     pid: i32,
     grace: Duration,
     timeout: Option<Duration>,
 }
 
-impl Watch {
+impl Watch<'_> {
     fn until_it_ends(
         &self,
         child: &mut Child,
@@ -375,6 +377,7 @@ impl Watch {
                         descendants::signal(self.pid, Signal::KILL);
                         continue;
                     }
+                    self.sink.asked_to_end(Why::Interrupted);
                     if interrupt != Interrupt::Everyone {
                         descendants::signal(self.pid, Signal::INT);
                     }
@@ -386,6 +389,7 @@ impl Watch {
                     let (_, signal) = planned.remove(0);
                     if signal == Signal::INT {
                         seen.timed_out = self.timeout;
+                        self.sink.asked_to_end(Why::TimedOut);
                         planned = self.escalation();
                     }
                     seen.killed |= signal == Signal::KILL;

@@ -8,7 +8,7 @@ mod frames;
 pub mod host;
 pub mod limits;
 pub mod protocol;
-mod pump;
+pub mod pump;
 pub mod server;
 
 use std::{

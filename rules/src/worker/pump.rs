@@ -31,6 +31,15 @@ pub enum Stream {
     Err,
 }
 
+/// Why an action was asked to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Why {
+    /// Somebody interrupted it.
+    Interrupted,
+    /// Its time was up.
+    TimedOut,
+}
+
 /// Receives what comes out of a worker, in the order in which it came, on one thread.
 pub trait Sink: Send + Sync {
     /// A message.
@@ -38,6 +47,11 @@ pub trait Sink: Send + Sync {
 
     /// Output of the action.
     fn output(&self, stream: Stream, bytes: &[u8]);
+
+    /// The action was asked to end, for the first time; on a thread of its own.
+    fn asked_to_end(&self, why: Why) {
+        let _ = why;
+    }
 }
 
 /// What a worker left when all its output was read.

@@ -19,17 +19,4 @@ def run_steps(registry: StepRegistry[C], context: C) -> dict[str, Any]:
     """
     if not registry:
         raise RuntimeError(NO_STEPS)
-    runtime = context.runtime_ctx
-    orders = registry.get_step_orders()
-
-    def begin(step: Any) -> None:
-        name = getattr(step, "name", step)
-        runtime.logger.set_step(str(name), orders.get(str(name)))
-
-    def whole(current: int, total: int) -> None:
-        """Take the progress of the whole; the steps report their own."""
-
-    try:
-        return dict(Orchestrator(registry, context, whole, before_step=begin).execute())
-    finally:
-        runtime.logger.set_step(None)
+    return dict(Orchestrator(registry, context).execute())

@@ -59,9 +59,7 @@ def _validated(action: BaseAction[Any], trainer: Any) -> None:
     _report(action, trainer.metrics or {}, int(trainer.epoch) + 1, MetricsCategory.VALIDATION)
 
 
-def _report(
-    action: BaseAction[Any], values: Any, epoch: int, category: MetricsCategory
-) -> None:
+def _report(action: BaseAction[Any], values: Any, epoch: int, category: MetricsCategory) -> None:
     found = {}
     for name, value in dict(values).items():
         number = value.item() if hasattr(value, "item") else value

@@ -113,37 +113,49 @@ class OrganizeFilesStep(BaseStep[UploadContext]):
         specifications = context.specifications()
         for specification in specifications:
             name = str(specification["name"])
-            folder, recursive = self._folder(context, name, len(specifications) == 1)
+            found = self._folder(context, specification, len(specifications) == 1)
+            if found is None:
+                continue
+            folder, recursive = found
             for path in sorted(folder.rglob("*") if recursive else folder.iterdir()):
                 if path.is_file() and not path.name.startswith("."):
                     stem = path.relative_to(folder).with_suffix("").as_posix()
                     if units.setdefault(stem, {}).setdefault(name, path) != path:
                         lose(context, path, f"another file of {name} has its name")
         for stem, files in sorted(units.items()):
-            found = (context.excel_metadata.get(path.name) for path in files.values())
-            meta = next((row for row in found if row), context.excel_metadata.get(stem, {}))
+            rows = (context.excel_metadata.get(path.name) for path in files.values())
+            meta = next((row for row in rows if row), context.excel_metadata.get(stem, {}))
             context.organized_files.append({"name": stem, "files": files, "meta": dict(meta)})
         if not context.organized_files:
             return StepResult(success=False, error="there are no files to upload")
         context.log_message(Code.UPLOAD_FOUND, count=len(context.organized_files))
         return StepResult(data={"units": len(context.organized_files)})
 
-    def _folder(self, context: UploadContext, name: str, only: bool) -> tuple[Path, bool]:
+    def _folder(
+        self, context: UploadContext, specification: dict[str, Any], only: bool
+    ) -> tuple[Path, bool] | None:
+        """Return where a specification's files are, and whether its folders count too.
+
+        None for files that nobody need give, and that have no folder.
+        """
+        name = str(specification["name"])
         if context.pathlib_cwd is not None:
-            own = context.pathlib_cwd / name
+            folder = context.pathlib_cwd / name
             recursive = bool(param(context.params, "is_recursive", True))
-            if own.is_dir():
-                return own, recursive
-            if only:
-                return context.pathlib_cwd, recursive
-            raise ExecutionError(f"there is no folder {own} for the files of {name}")
-        asset = (param(context.params, "assets") or {}).get(name)
-        if asset is None:
-            raise ExecutionError(f"assets name no folder for the files of {name}")
-        folder = Path(param(asset, "path"))
-        if not folder.is_dir():
-            raise ExecutionError(f"there is no folder {folder} for the files of {name}")
-        return folder, bool(param(asset, "is_recursive", True))
+            if only and not folder.is_dir():
+                folder = context.pathlib_cwd
+        else:
+            asset = (param(context.params, "assets") or {}).get(name)
+            if asset is None:
+                if not specification.get("is_required", True):
+                    return None
+                raise ExecutionError(f"assets name no folder for the files of {name}")
+            folder, recursive = Path(param(asset, "path")), bool(param(asset, "is_recursive", True))
+        if folder.is_dir():
+            return folder, recursive
+        if context.pathlib_cwd is not None and not specification.get("is_required", True):
+            return None
+        raise ExecutionError(f"there is no folder {folder} for the files of {name}")
 
 
 class ValidateFilesStep(BaseStep[UploadContext]):

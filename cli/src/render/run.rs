@@ -1,0 +1,401 @@
+//! Owns how a run looks: its head, what the action says, its progress, its result; for programs
+//! a line per event and one document.
+
+use std::{
+    collections::HashMap,
+    io::{IsTerminal, Write},
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+use synapse_rules::worker::{
+    protocol::{Log, Message, Progress},
+    pump::{Sink, Stream, Why},
+};
+
+use super::{BAD, BOLD, DIM, GOOD, HINT, Printer, WARN, error::ErrorObject, paint};
+use crate::args::Output;
+
+/// Bars have so many steps, whatever an action counts in.
+const BAR: u64 = 1000;
+/// A result that is longer is printed on several lines, in characters.
+const LINE: usize = 100;
+
+/// Shows a run as it goes on.
+pub struct LiveRun {
+    state: Mutex<State>,
+    shows: Shows,
+    debug: bool,
+}
+
+/// Who looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Shows {
+    /// A person; with bars when it is a terminal.
+    Text { bars: bool },
+    /// A program that reads standard output at the end: what the action prints goes elsewhere.
+    Document,
+    /// A program that reads a line per event.
+    Events,
+    /// Nobody, but what the action prints.
+    Quiet,
+}
+
+struct State {
+    printer: Printer,
+    bars: Option<MultiProgress>,
+    steps: HashMap<String, ProgressBar>,
+    /// Tenths of each step that were told.
+    told: HashMap<String, u64>,
+    /// The begun last line of standard output and standard error.
+    begun: [Vec<u8>; 2],
+}
+
+impl LiveRun {
+    /// Shows as the options and the terminal have it; `debug` messages too when asked for.
+    pub fn new(output: &Output, debug: bool) -> Self {
+        let terminal = std::io::stderr().is_terminal() && !output.no_progress;
+        let shows = match output {
+            Output { json: true, .. } => Shows::Document,
+            Output { events: true, .. } => Shows::Events,
+            Output { quiet: true, .. } => Shows::Quiet,
+            _ => Shows::Text { bars: terminal },
+        };
+        let bars = (shows == Shows::Text { bars: true })
+            .then(|| MultiProgress::with_draw_target(ProgressDrawTarget::stderr()));
+        let state = State {
+            printer: Printer::stdout(output),
+            bars,
+            steps: HashMap::new(),
+            told: HashMap::new(),
+            begun: [Vec::new(), Vec::new()],
+        };
+        Self {
+            state: Mutex::new(state),
+            shows,
+            debug,
+        }
+    }
+
+    /// A line for people.
+    pub fn line(&self, text: impl AsRef<str>) {
+        if matches!(self.shows, Shows::Text { .. }) {
+            self.state().line(text.as_ref());
+        }
+    }
+
+    /// A JSON value as a line, when lines of events were asked for.
+    pub fn value(&self, value: &Value) {
+        if self.shows == Shows::Events {
+            self.state().printer.text(format!("{value}\n"));
+        }
+    }
+
+    /// Takes the bars away, and ends what was begun.
+    pub fn finish(&self) {
+        let mut state = self.state();
+        for bar in state.steps.values() {
+            bar.finish_and_clear();
+        }
+        if let Some(bars) = state.bars.take() {
+            let _ = bars.clear();
+        }
+        for stream in [Stream::Out, Stream::Err] {
+            let rest = std::mem::take(&mut state.begun[stream as usize]);
+            pass(stream, &rest);
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Sink for LiveRun {
+    fn message(&self, message: &Message) {
+        match self.shows {
+            Shows::Document | Shows::Quiet => {}
+            Shows::Events => {
+                let mut value = serde_json::to_value(message).unwrap_or_default();
+                if let Some(fields) = value.as_object_mut() {
+                    // `event` is what every line of ours is told by; a log has a key of that name.
+                    let name = fields.shift_remove("event");
+                    let kind = fields.shift_remove("type").unwrap_or_default();
+                    let mut line = Map::from_iter([("event".to_owned(), kind)]);
+                    line.extend(name.map(|name| ("name".to_owned(), name)));
+                    line.extend(std::mem::take(fields));
+                    self.state()
+                        .printer
+                        .text(format!("{}\n", Value::Object(line)));
+                }
+            }
+            Shows::Text { .. } => self.show(message),
+        }
+    }
+
+    fn output(&self, stream: Stream, bytes: &[u8]) {
+        match self.shows {
+            Shows::Events => {
+                let name = if stream == Stream::Out {
+                    "stdout"
+                } else {
+                    "stderr"
+                };
+                let text = String::from_utf8_lossy(bytes);
+                self.value(&json!({"event": "output", "stream": name, "text": text}));
+            }
+            Shows::Document => pass(Stream::Err, bytes),
+            Shows::Quiet | Shows::Text { bars: false } => pass(stream, bytes),
+            Shows::Text { bars: true } => self.state().output(stream, bytes),
+        }
+    }
+
+    fn asked_to_end(&self, why: Why) {
+        match why {
+            Why::Interrupted => self.line(paint(WARN, "interrupting; a second Ctrl-C kills it")),
+            Why::TimedOut => self.line(paint(WARN, "its time is up; it is asked to end")),
+        }
+    }
+}
+
+impl LiveRun {
+    fn show(&self, message: &Message) {
+        let mut state = self.state();
+        match message {
+            Message::Log(log) if self.debug || log.level != "debug" => state.line(&log_line(log)),
+            Message::Progress(progress) => state.progress(progress),
+            Message::Metrics(metrics) => {
+                let step = metrics.step.as_deref().unwrap_or_default();
+                state.line(&metrics_line(step, &metrics.values));
+            }
+            Message::Metric(metric) => {
+                let at = match &metric.key {
+                    Value::String(key) => format!("{} {key}={}", metric.category, metric.value),
+                    _ => metric.category.clone(),
+                };
+                state.line(&metrics_line(&at, &metric.metrics));
+            }
+            Message::Visualization(picture) => {
+                let text = format!("{} {}", plain(&picture.category), plain(&picture.group));
+                state.line(&format!("{} {}", paint(DIM, "[picture]"), text.trim()));
+            }
+            _ => {}
+        }
+    }
+}
+
+impl State {
+    fn line(&mut self, text: &str) {
+        let Self { printer, bars, .. } = self;
+        match bars {
+            Some(bars) => bars.suspend(|| printer.line(text)),
+            None => printer.line(text),
+        }
+    }
+
+    /// Bars stand below whole lines only.
+    fn output(&mut self, stream: Stream, bytes: &[u8]) {
+        let Self { bars, begun, .. } = self;
+        let begun = &mut begun[stream as usize];
+        begun.extend_from_slice(bytes);
+        // A line that overwrites itself counts as one each time.
+        let end = begun.iter().rposition(|byte| matches!(byte, b'\n' | b'\r'));
+        let Some(end) = end else { return };
+        let rest = begun.split_off(end + 1);
+        let whole = std::mem::replace(begun, rest);
+        match bars {
+            Some(bars) => bars.suspend(|| pass(stream, &whole)),
+            None => pass(stream, &whole),
+        }
+    }
+
+    fn progress(&mut self, progress: &Progress) {
+        let step = progress.step.clone().unwrap_or_default();
+        let name = if step.is_empty() { "progress" } else { &step };
+        if progress.failed {
+            self.steps
+                .remove(&step)
+                .inspect(ProgressBar::finish_and_clear);
+            return self.line(&format!("{} {name}", paint(BAD, "[failed]")));
+        }
+        let (current, total) = (progress.current, progress.total);
+        let Some(bars) = &self.bars else {
+            // A file or a pipe wants to know how far it is, but not every step of it.
+            let tenth = (progress.percent / 10.0) as u64;
+            let last = current >= total;
+            if self.told.insert(step.clone(), tenth) != Some(tenth) || last {
+                let text = format!("{current}/{total} ({}%)", progress.percent);
+                self.line(&format!("{} {text}", paint(DIM, format!("[{name}]"))));
+            }
+            return;
+        };
+        let bar = self.steps.entry(step.clone()).or_insert_with(|| {
+            let bar = bars.add(ProgressBar::new(BAR));
+            let template = "{prefix:>14} {bar:30} {percent:>3}%  {msg}";
+            if let Ok(style) = ProgressStyle::with_template(template) {
+                bar.set_style(style);
+            }
+            bar.set_prefix(name.to_owned());
+            bar
+        });
+        bar.set_position((progress.percent * BAR as f64 / 100.0) as u64);
+        let eta = progress.eta.filter(|eta| *eta >= 1.0 && current < total);
+        let eta = eta.map(|eta| format!("  {} left", indicatif::HumanDuration(seconds(eta))));
+        bar.set_message(format!("{current}/{total}{}", eta.unwrap_or_default()));
+    }
+}
+
+fn seconds(value: f64) -> Duration {
+    Duration::try_from_secs_f64(value).unwrap_or_default()
+}
+
+/// What the action printed, as it printed it. Whoever reads may have gone.
+fn pass(stream: Stream, bytes: &[u8]) {
+    let _ = match stream {
+        Stream::Out => {
+            let mut out = std::io::stdout().lock();
+            out.write_all(bytes).and_then(|()| out.flush())
+        }
+        Stream::Err => std::io::stderr().lock().write_all(bytes),
+    };
+}
+
+fn log_line(log: &Log) -> String {
+    let style = match log.level.as_str() {
+        "success" => GOOD,
+        "warning" => WARN,
+        "danger" | "error" | "critical" => BAD,
+        "debug" => DIM,
+        _ => HINT,
+    };
+    let level = paint(style, format!("[{}]", log.level));
+    let step = log
+        .step
+        .as_ref()
+        .map(|step| format!("{step}: "))
+        .unwrap_or_default();
+    let text = match (&log.event[..], log.data.get("content")) {
+        ("message" | "debug", Some(Value::String(text))) => text.clone(),
+        (event, _) => format!("{event} {}", log.data),
+    };
+    format!("{level} {step}{text}")
+}
+
+fn metrics_line(name: &str, values: &Map<String, Value>) -> String {
+    let values: Vec<String> = values
+        .iter()
+        .map(|(key, value)| format!("{key}={}", plain(value)))
+        .collect();
+    let name = if name.is_empty() {
+        "[metrics]".to_owned()
+    } else {
+        format!("[metrics] {name}:")
+    };
+    format!("{} {}", paint(DIM, name), values.join(" "))
+}
+
+/// A text without quotes, anything else as JSON.
+fn plain(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Null => String::new(),
+        other => other.to_string(),
+    }
+}
+
+/// A head line, such as `Plugin: yolov8`.
+pub fn head(name: &str, value: &str) -> String {
+    format!("{} {value}", paint(BOLD, format!("{name}:")))
+}
+
+/// The result.
+pub fn result(value: &Value) -> String {
+    let short = value.to_string();
+    let text = if short.chars().count() <= LINE {
+        short
+    } else {
+        serde_json::to_string_pretty(value).unwrap_or(short)
+    };
+    format!("{} {text}", paint(GOOD, "Result:"))
+}
+
+/// The document of a run, as docs/schema/run.schema.json describes it.
+#[derive(Debug, Serialize)]
+pub struct Document {
+    /// Raised by changes that could break a reader.
+    pub schema: u32,
+    /// `run`.
+    pub command: &'static str,
+    /// The exit code is 0.
+    pub ok: bool,
+    /// From start to end.
+    pub elapsed_ms: u64,
+    /// The run's id, when it is recorded.
+    pub run: Option<i64>,
+    /// Plugin code.
+    pub plugin: String,
+    /// Its version.
+    pub version: String,
+    /// The action.
+    pub action: String,
+    /// Where it ran.
+    pub mode: &'static str,
+    /// What it ran in.
+    pub environment: EnvironmentObject,
+    /// Every stage, whether its result was found.
+    pub stages: Vec<StageObject>,
+    /// The result of an earlier equal run was taken.
+    pub reused: bool,
+    /// How it ended: `returned`, `raised`, `exited`, `killed`, `out-of-memory`, `timed-out`,
+    /// `interrupted`.
+    pub ending: Option<&'static str>,
+    /// What the action returned.
+    pub result: Value,
+    /// The class of a result that is a model.
+    pub model: Option<String>,
+    /// Progress by step.
+    pub progress: Value,
+    /// Metrics by step.
+    pub metrics: Value,
+    /// Exit code of its process.
+    pub exit: Option<i32>,
+    /// The file that keeps its output.
+    pub output: Option<String>,
+    /// Processes that it left behind, which were ended.
+    pub left: Vec<String>,
+    /// What else is worth knowing.
+    pub notes: Vec<String>,
+    /// What the action raised.
+    pub error: Option<Value>,
+    /// Why it failed.
+    pub errors: Vec<ErrorObject>,
+}
+
+/// What an action ran in.
+#[derive(Debug, Clone, Serialize)]
+pub struct EnvironmentObject {
+    /// Version of Python.
+    pub python: String,
+    /// The interpreter.
+    pub executable: String,
+    /// It was made by synapse.
+    pub managed: bool,
+    /// Which it is, and why.
+    pub note: String,
+}
+
+/// A stage.
+#[derive(Debug, Clone, Serialize)]
+pub struct StageObject {
+    /// Its name.
+    pub stage: String,
+    /// `hit` or `run`.
+    pub decision: &'static str,
+    /// Why it ran.
+    pub reasons: Vec<String>,
+    /// How long it took, milliseconds.
+    pub ms: u64,
+}
