@@ -103,7 +103,13 @@ impl App {
     pub fn served(&self, session: &Session) -> Served {
         let synapse = std::env::current_exe().unwrap_or_else(|_| "synapse".into());
         let store = self.home.store.clone();
-        Served::new(self.environments(session), store, synapse, self.variables(), session.jobs)
+        Served::new(
+            self.environments(session),
+            store,
+            synapse,
+            self.variables(),
+            session.jobs,
+        )
     }
 
     /// The same, shared.
