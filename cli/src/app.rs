@@ -102,9 +102,14 @@ impl App {
     /// Who inspects plugins; nothing is started before the first question.
     pub fn served(&self, session: &Session) -> Served {
         let synapse = std::env::current_exe().unwrap_or_else(|_| "synapse".into());
-        let variables = Variables::of(std::env::vars_os());
         let store = self.home.store.clone();
-        Served::new(self.environments(session), store, synapse, variables, session.jobs)
+        Served::new(
+            self.environments(session),
+            store,
+            synapse,
+            self.variables(),
+            session.jobs,
+        )
     }
 
     /// The same, shared.

@@ -540,7 +540,10 @@ mod tests {
         );
         assert_eq!(loaded.known().len(), 2);
         let noted = loaded.with_note(b"a longer note");
-        assert_eq!((noted.note(), noted.load()), (&b"a longer note"[..], loaded.load()));
+        assert_eq!(
+            (noted.note(), noted.load()),
+            (&b"a longer note"[..], loaded.load())
+        );
         assert!(noted.with_note(b"note").is_same(loaded));
         assert!(
             Index::load(&path, &Digest::of(b"other rules"))

@@ -134,7 +134,9 @@ impl Plugin {
     /// The configuration file as the archive would have it unsynced: its digest and size.
     pub fn source_config(&self) -> Option<TreeEntry> {
         let entries = self.written.load();
-        entries.into_iter().find(|entry| entry.path == CONFIG_NAMES[0])
+        entries
+            .into_iter()
+            .find(|entry| entry.path == CONFIG_NAMES[0])
     }
 
     /// Reads the configuration file, and what it is called; fails when it is not what was
@@ -145,7 +147,10 @@ impl Plugin {
         let bytes = fileset::read_regular(&path).map_err(|error| {
             Failure::user("unreadable", format!("cannot read {shown}: {error}")).at(shown.clone())
         })?;
-        if self.source_config().is_none_or(|entry| entry.digest != Digest::of(&bytes)) {
+        if self
+            .source_config()
+            .is_none_or(|entry| entry.digest != Digest::of(&bytes))
+        {
             let what = format!("{shown} was edited while it was being read");
             return Err(Failure::user(EDITED, what)
                 .at(shown)
@@ -160,7 +165,9 @@ impl Plugin {
         let Some(config) = self.synced_config() else {
             return self.read_source_config();
         };
-        let open = store.open_blob(&config.digest).map_err(|error| store_failure(&error))?;
+        let open = store
+            .open_blob(&config.digest)
+            .map_err(|error| store_failure(&error))?;
         let bytes = open.and_then(|blob| std::fs::read(blob.path).ok());
         match bytes.filter(|bytes| Digest::of(bytes) == config.digest) {
             Some(bytes) => Ok((bytes, self.config_path().display().to_string())),
@@ -175,12 +182,23 @@ impl Plugin {
 
     /// The plugin with its configuration synced to that of `digest` and `size`, or found right
     /// as it is.
-    pub fn with_synced(&self, config: Option<(Digest, u64)>, notes: Vec<Note>) -> Result<Self, Failure> {
+    pub fn with_synced(
+        &self,
+        config: Option<(Digest, u64)>,
+        notes: Vec<Note>,
+    ) -> Result<Self, Failure> {
         let config = config.map(|(digest, size)| {
             let tree = overlaid(self.written.load(), digest, size);
-            sync::Config { digest, size, tree: Tree::new(tree).digest() }
+            sync::Config {
+                digest,
+                size,
+                tree: Tree::new(tree).digest(),
+            }
         });
-        let head = Head { synced: Some(Memo { config, notes }), ..self.head.clone() };
+        let head = Head {
+            synced: Some(Memo { config, notes }),
+            ..self.head.clone()
+        };
         let note = serde_json::to_vec(&head).map_err(|error| Failure::bug(error.to_string()))?;
         Ok(Self {
             files: synced_files(&self.written, config),
@@ -193,8 +211,15 @@ impl Plugin {
 
     /// The plugin as if it had never been synced.
     pub fn unsynced(&self) -> Self {
-        let head = Head { synced: None, ..self.head.clone() };
-        Self { files: Arc::clone(&self.written), head, ..self.clone() }
+        let head = Head {
+            synced: None,
+            ..self.head.clone()
+        };
+        Self {
+            files: Arc::clone(&self.written),
+            head,
+            ..self.clone()
+        }
     }
 
     /// Where an archived file lies.
@@ -223,7 +248,10 @@ impl Files for Overlaid {
 }
 
 fn overlaid(mut entries: Vec<TreeEntry>, digest: Digest, size: u64) -> Vec<TreeEntry> {
-    for entry in entries.iter_mut().filter(|entry| entry.path == CONFIG_NAMES[0]) {
+    for entry in entries
+        .iter_mut()
+        .filter(|entry| entry.path == CONFIG_NAMES[0])
+    {
         (entry.digest, entry.size) = (digest, size);
     }
     entries
@@ -234,7 +262,10 @@ fn synced_files(
     config: Option<sync::Config>,
 ) -> Arc<dyn Files + Send + Sync> {
     match config {
-        Some(config) => Arc::new(Overlaid { written: Arc::clone(written), config }),
+        Some(config) => Arc::new(Overlaid {
+            written: Arc::clone(written),
+            config,
+        }),
         None => Arc::clone(written),
     }
 }
@@ -438,7 +469,11 @@ fn parse_head(folder: &Path, name: &str, bytes: &[u8]) -> Result<Head, Failure> 
 
 fn entry(action: config::Action) -> Entry {
     let config::Entrypoint { module, object, .. } = action.entrypoint;
-    Entry { action: action.name, module, object }
+    Entry {
+        action: action.name,
+        module,
+        object,
+    }
 }
 
 fn wheels_dir(bytes: &[u8], name: &str) -> String {

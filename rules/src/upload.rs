@@ -311,8 +311,12 @@ pub fn validate(plugin: &Plugin, store: &dyn Store) -> Result<(), Failure> {
         return Ok(());
     };
     // Places are those of the file that people can open.
-    let written = plugin.synced_config().and_then(|_| plugin.read_source_config().ok());
-    Err(written.and_then(|(bytes, _)| check(&bytes)).unwrap_or(failure))
+    let written = plugin
+        .synced_config()
+        .and_then(|_| plugin.read_source_config().ok());
+    Err(written
+        .and_then(|(bytes, _)| check(&bytes))
+        .unwrap_or(failure))
 }
 
 /// The text of one file inside an archive, when it is there and short enough.

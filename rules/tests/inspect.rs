@@ -2,10 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
-use std::{
-    collections::BTreeMap,
-    sync::Mutex,
-};
+use std::{collections::BTreeMap, sync::Mutex};
 
 use serde_json::{Value, json};
 use synapse_engine::{Cancel, Failure, FailureKind};
@@ -21,24 +18,33 @@ struct Fake {
 }
 
 impl Schemas for Fake {
-    fn ask(
-        &self,
-        request: &Request<'_>,
-        _: &Cancel,
-    ) -> Result<BTreeMap<String, Answer>, Failure> {
-        self.asked.lock().unwrap().extend_from_slice(request.questions);
-        let answers = request.questions.iter().map(|own| (own.action.clone(), self.answer.clone()));
+    fn ask(&self, request: &Request<'_>, _: &Cancel) -> Result<BTreeMap<String, Answer>, Failure> {
+        self.asked
+            .lock()
+            .unwrap()
+            .extend_from_slice(request.questions);
+        let answers = request
+            .questions
+            .iter()
+            .map(|own| (own.action.clone(), self.answer.clone()));
         Ok(answers.collect())
     }
 }
 
 fn sources(files: &[(&str, &str)]) -> BTreeMap<String, String> {
-    files.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned())).collect()
+    files
+        .iter()
+        .map(|(path, text)| ((*path).to_owned(), (*text).to_owned()))
+        .collect()
 }
 
 fn entry(action: &str, entrypoint: &str) -> Entry {
     let (module, object) = entrypoint.split_once(':').unwrap();
-    Entry { action: action.to_owned(), module: module.to_owned(), object: object.to_owned() }
+    Entry {
+        action: action.to_owned(),
+        module: module.to_owned(),
+        object: object.to_owned(),
+    }
 }
 
 fn look_with(
@@ -47,8 +53,16 @@ fn look_with(
     schemas: &dyn Schemas,
 ) -> Result<Inspection, Failure> {
     let sources = sources(files);
-    let entries: Vec<Entry> = entries.iter().map(|(action, at)| entry(action, at)).collect();
-    let subject = Subject { sources: &sources, entries: &entries, requires: None, real: None };
+    let entries: Vec<Entry> = entries
+        .iter()
+        .map(|(action, at)| entry(action, at))
+        .collect();
+    let subject = Subject {
+        sources: &sources,
+        entries: &entries,
+        requires: None,
+        real: None,
+    };
     inspect(&subject, schemas, &Cancel::default())
 }
 
@@ -71,10 +85,18 @@ const HEAD: &str = "from enum import Enum\nfrom synapse_sdk.plugins import *\n\
 fn attributes_come_from_the_nearest_class() {
     // Body of plugin/a.py after the head; what `A` says: method, input, output, category.
     let cases: &[(&str, [Option<&str>; 4])] = &[
-        ("class A(BaseAction[P]):\n  def execute(self): ...", [None, None, None, None]),
+        (
+            "class A(BaseAction[P]):\n  def execute(self): ...",
+            [None, None, None, None],
+        ),
         (
             "class A(BaseTrainAction[P]):\n  input_type = YOLODataset\n  output_type = types.ModelWeights",
-            [None, Some("yolo_dataset"), Some("model_weights"), Some("neural_net")],
+            [
+                None,
+                Some("yolo_dataset"),
+                Some("model_weights"),
+                Some("neural_net"),
+            ],
         ),
         (
             "class A(BaseAction[P]):\n  category = PluginCategory.SMART_TOOL\n  method = RunMethod.JOB\n  def execute(self): ...",
@@ -113,12 +135,25 @@ fn attributes_come_from_the_nearest_class() {
         let text = format!("{HEAD}{body}\n");
         let kinds = "from synapse_sdk.plugins.types import DataType\nclass Mine(DataType):\n  name = N\nN = 'mine'\n";
         let inspection = look(
-            &[("plugin/a.py", &text), ("plugin/kinds.py", kinds), ("plugin/__init__.py", "")],
+            &[
+                ("plugin/a.py", &text),
+                ("plugin/kinds.py", kinds),
+                ("plugin/__init__.py", ""),
+            ],
             &[("run", "plugin.a:A")],
         );
         let own = &inspection.actions["run"];
-        let found = [&own.method, &own.input_type, &own.output_type, &own.category];
-        assert_eq!(found.map(Option::as_deref), *expected, "{body}\n{inspection:#?}");
+        let found = [
+            &own.method,
+            &own.input_type,
+            &own.output_type,
+            &own.category,
+        ];
+        assert_eq!(
+            found.map(Option::as_deref),
+            *expected,
+            "{body}\n{inspection:#?}"
+        );
         assert_eq!(own.kind, Some(Kind::Class));
         assert_eq!(notes(&inspection), Vec::<String>::new(), "{body}");
     }
@@ -127,7 +162,10 @@ fn attributes_come_from_the_nearest_class() {
 #[test]
 fn what_is_computed_is_left_with_a_note() {
     for (body, expected) in [
-        ("A = make()", "run: method, input_type, output_type left as it is: its entrypoint is made by a call"),
+        (
+            "A = make()",
+            "run: method, input_type, output_type left as it is: its entrypoint is made by a call",
+        ),
         (
             "class A(make_base()):\n  pass",
             "run: method, input_type, output_type left as it is: a base class of A is computed",
@@ -164,12 +202,18 @@ fn what_is_computed_is_left_with_a_note() {
             "class A(B):\n  pass\nclass B(A): pass",
             "run: method, input_type, output_type left as it is: the bases of B go in a circle",
         ),
-        ("def f(:", "run: method, input_type, output_type left as it is: plugin/a.py: line 6 is not Python"),
+        (
+            "def f(:",
+            "run: method, input_type, output_type left as it is: plugin/a.py: line 6 is not Python",
+        ),
     ] {
         let text = format!("{HEAD}{body}\n");
         let inspection = look(&[("plugin/a.py", &text)], &[("run", "plugin.a:A")]);
         let found = notes(&inspection);
-        assert!(found.iter().any(|note| note.starts_with(expected)), "{body}\n{found:#?}");
+        assert!(
+            found.iter().any(|note| note.starts_with(expected)),
+            "{body}\n{found:#?}"
+        );
     }
 }
 
@@ -196,11 +240,26 @@ fn actions_without_a_config_are_found() {
              class Twin(BaseTrainAction): pass\n\
              class Gone(BaseTrainAction): pass\ndel Gone\n",
         ),
-        ("plugin/b.py", "from .a import *\nclass Twin(BaseTrainAction): pass\n"),
-        ("tests/test_a.py", "from synapse_sdk.plugins import *\nclass Tested(BaseTrainAction): pass\n"),
-        ("conftest.py", "from synapse_sdk.plugins import *\nclass Tested(BaseTrainAction): pass\n"),
-        ("__init__.py", "from synapse_sdk.plugins import *\nclass Top(BaseTrainAction): pass\n"),
-        ("not-a-module.py", "from synapse_sdk.plugins import *\nclass Odd(BaseTrainAction): pass\n"),
+        (
+            "plugin/b.py",
+            "from .a import *\nclass Twin(BaseTrainAction): pass\n",
+        ),
+        (
+            "tests/test_a.py",
+            "from synapse_sdk.plugins import *\nclass Tested(BaseTrainAction): pass\n",
+        ),
+        (
+            "conftest.py",
+            "from synapse_sdk.plugins import *\nclass Tested(BaseTrainAction): pass\n",
+        ),
+        (
+            "__init__.py",
+            "from synapse_sdk.plugins import *\nclass Top(BaseTrainAction): pass\n",
+        ),
+        (
+            "not-a-module.py",
+            "from synapse_sdk.plugins import *\nclass Odd(BaseTrainAction): pass\n",
+        ),
         ("broken.py", "import synapse_sdk\nclass (:\n"),
     ];
     let inspection = look(&files, &[("known", "plugin.a:Known")]);
@@ -236,11 +295,17 @@ fn a_class_that_moved_is_followed_to_its_one_place() {
     let class = "from synapse_sdk.plugins import *\nclass TrainAction(BaseTrainAction): pass\n";
     let moved = |files: &[(&str, &str)]| {
         let inspection = look(files, &[("train", "plugin.train:TrainAction")]);
-        let place = inspection.actions.get("train").and_then(|own| own.entrypoint.clone());
+        let place = inspection
+            .actions
+            .get("train")
+            .and_then(|own| own.entrypoint.clone());
         (place, inspection.found.len(), notes(&inspection))
     };
     // Where it is said to be, or re-exported from there: nothing to say.
-    for (path, init) in [("plugin/train.py", ""), ("plugin/train/x.py", "from .x import TrainAction")] {
+    for (path, init) in [
+        ("plugin/train.py", ""),
+        ("plugin/train/x.py", "from .x import TrainAction"),
+    ] {
         let (place, found, notes) = moved(&[(path, class), ("plugin/train/__init__.py", init)]);
         if init.is_empty() {
             continue;
@@ -248,7 +313,10 @@ fn a_class_that_moved_is_followed_to_its_one_place() {
         assert_eq!((place, found, notes), (None, 0, vec![]), "{path}");
     }
     let (place, found, _) = moved(&[("plugin/deep/new.py", class), ("plugin/train.py", "")]);
-    assert_eq!((place.as_deref(), found), (Some("plugin.deep.new:TrainAction"), 0));
+    assert_eq!(
+        (place.as_deref(), found),
+        (Some("plugin.deep.new:TrainAction"), 0)
+    );
     // Renamed, but still called train.
     let renamed = "from synapse_sdk.plugins import *\nclass Trainer(BaseTrainAction):\n  action_name = 'train'\n";
     let (place, ..) = moved(&[("plugin/train.py", renamed)]);
@@ -256,12 +324,23 @@ fn a_class_that_moved_is_followed_to_its_one_place() {
     // Two places: nobody knows.
     let (place, _, notes) = moved(&[("a.py", class), ("b.py", class)]);
     assert_eq!(place, None);
-    assert!(notes.contains(&"train: there is no TrainAction in plugin.train".to_owned()), "{notes:?}");
+    assert!(
+        notes.contains(&"train: there is no TrainAction in plugin.train".to_owned()),
+        "{notes:?}"
+    );
 }
 
 fn asked(body: &str, action: &str) -> Vec<Question> {
-    let fake = Fake { answer: Answer { fields: Some(vec![]), ..Answer::default() }, ..Fake::default() };
-    let text = format!("{HEAD}from pydantic import BaseModel\nfrom typing import TypeVar, Generic\n{body}\n");
+    let fake = Fake {
+        answer: Answer {
+            fields: Some(vec![]),
+            ..Answer::default()
+        },
+        ..Fake::default()
+    };
+    let text = format!(
+        "{HEAD}from pydantic import BaseModel\nfrom typing import TypeVar, Generic\n{body}\n"
+    );
     look_with(&[("m.py", &text)], &[(action, "m:A")], &fake).unwrap();
     fake.asked.into_inner().unwrap()
 }
@@ -270,22 +349,58 @@ fn asked(body: &str, action: &str) -> Vec<Question> {
 fn python_is_asked_for_forms_that_need_it_and_for_nothing_else() {
     let model = "class P(BaseModel): pass\n";
     for (action, body, expected) in [
-        ("train", "class A(BaseTrainAction[P]): pass", Some(Some("m:P"))),
-        ("tune", "class A(BaseTrainAction[P]): pass", Some(Some("m:P"))),
-        ("upload", "class A(BaseUploadAction[P]): pass", Some(Some("m:P"))),
+        (
+            "train",
+            "class A(BaseTrainAction[P]): pass",
+            Some(Some("m:P")),
+        ),
+        (
+            "tune",
+            "class A(BaseTrainAction[P]): pass",
+            Some(Some("m:P")),
+        ),
+        (
+            "upload",
+            "class A(BaseUploadAction[P]): pass",
+            Some(Some("m:P")),
+        ),
         ("export", "class A(BaseExportAction[P]): pass", None),
         ("train", "class A(BaseTrainAction): pass", None),
-        ("train", "class A(BaseTrainAction):\n  params_model = P", Some(Some("m:P"))),
+        (
+            "train",
+            "class A(BaseTrainAction):\n  params_model = P",
+            Some(Some("m:P")),
+        ),
         ("train", "class A(BaseTrainAction['P']): pass", None),
-        ("train", "T = TypeVar('T')\nclass B(BaseTrainAction[T], Generic[T]): pass\nclass A(B[P]): pass", Some(None)),
-        ("train", "T = TypeVar('T')\nclass B(BaseTrainAction[T], Generic[T]): pass\nclass A(B): pass", None),
-        ("train", "class B[T](BaseTrainAction[T]): pass\nclass A(B): pass", None),
+        (
+            "train",
+            "T = TypeVar('T')\nclass B(BaseTrainAction[T], Generic[T]): pass\nclass A(B[P]): pass",
+            Some(None),
+        ),
+        (
+            "train",
+            "T = TypeVar('T')\nclass B(BaseTrainAction[T], Generic[T]): pass\nclass A(B): pass",
+            None,
+        ),
+        (
+            "train",
+            "class B[T](BaseTrainAction[T]): pass\nclass A(B): pass",
+            None,
+        ),
         ("train", "@action\ndef A(params, ctx): ...", None),
-        ("train", "@action(params=P)\ndef A(params, ctx): ...", Some(Some("m:P"))),
+        (
+            "train",
+            "@action(params=P)\ndef A(params, ctx): ...",
+            Some(Some("m:P")),
+        ),
         ("train", "def A(params, ctx): ...", None),
         ("train", "A = make()", Some(None)),
         ("train", "class A(make()): pass", Some(None)),
-        ("train", "from other import Q\nclass A(BaseTrainAction[Q]): pass", Some(None)),
+        (
+            "train",
+            "from other import Q\nclass A(BaseTrainAction[Q]): pass",
+            Some(None),
+        ),
     ] {
         let questions = asked(&format!("{model}{body}"), action);
         let found = questions.first().map(|question| question.params.as_deref());
@@ -298,7 +413,10 @@ fn python_is_asked_for_forms_that_need_it_and_for_nothing_else() {
 fn answers_become_forms_or_notes() {
     let text = "from synapse_sdk.plugins import *\nclass P(BaseModel): pass\nclass A(BaseTrainAction[P]): pass\n";
     let ask = |answer: Answer| {
-        let fake = Fake { answer, ..Fake::default() };
+        let fake = Fake {
+            answer,
+            ..Fake::default()
+        };
         look_with(&[("m.py", text)], &[("train", "m:A")], &fake)
     };
     let fields = vec![json!({"name": "epochs"})];
@@ -310,8 +428,14 @@ fn answers_become_forms_or_notes() {
     };
     let inspection = ask(known).unwrap();
     let form = inspection.actions["train"].form.clone().unwrap();
-    assert_eq!((form.fields, form.excluded, form.hidden), (fields, vec!["x".to_owned()], false));
-    let why = Answer { reason: Some("the field `d` uses torch".into()), ..Answer::default() };
+    assert_eq!(
+        (form.fields, form.excluded, form.hidden),
+        (fields, vec!["x".to_owned()], false)
+    );
+    let why = Answer {
+        reason: Some("the field `d` uses torch".into()),
+        ..Answer::default()
+    };
     let inspection = ask(why.clone()).unwrap();
     assert_eq!(inspection.actions["train"].form, None);
     assert_eq!(
@@ -319,9 +443,22 @@ fn answers_become_forms_or_notes() {
         ["train: hyperparameters left as it is: the field `d` uses torch"]
     );
     // Python that is too old says nothing about the plugin.
-    assert!(ask(Answer { syntax: true, ..why.clone() }).is_ok(), "nothing here needs a newer one");
+    assert!(
+        ask(Answer {
+            syntax: true,
+            ..why.clone()
+        })
+        .is_ok(),
+        "nothing here needs a newer one"
+    );
     let newer = format!("{text}type X = int\n");
-    let fake = Fake { answer: Answer { syntax: true, ..why }, ..Fake::default() };
+    let fake = Fake {
+        answer: Answer {
+            syntax: true,
+            ..why
+        },
+        ..Fake::default()
+    };
     let failure = look_with(&[("m.py", &newer)], &[("train", "m:A")], &fake).unwrap_err();
     assert_eq!(failure.kind, FailureKind::Environment);
     assert!(failure.message.contains("Python 3.12"), "{failure}");

@@ -12,7 +12,10 @@ use synapse_rules::{
 
 fn described(pairs: &[(&str, &str)]) -> Described {
     let get = |key: &str| {
-        pairs.iter().find(|(own, _)| *own == key).map(|(_, value)| (*value).to_owned())
+        pairs
+            .iter()
+            .find(|(own, _)| *own == key)
+            .map(|(_, value)| (*value).to_owned())
     };
     Described {
         kind: Some(Kind::Class),
@@ -25,13 +28,23 @@ fn described(pairs: &[(&str, &str)]) -> Described {
 }
 
 fn form(names: &[&str]) -> Form {
-    let field = |name: &&str| json!({"$formkit": "number", "name": name, "label": name, "number": true});
-    Form { fields: names.iter().map(field).collect(), excluded: vec![], hidden: false }
+    let field =
+        |name: &&str| json!({"$formkit": "number", "name": name, "label": name, "number": true});
+    Form {
+        fields: names.iter().map(field).collect(),
+        excluded: vec![],
+        hidden: false,
+    }
 }
 
 fn inspection(actions: Vec<(&str, Described)>) -> Inspection {
-    let own = actions.into_iter().map(|(name, own)| (name.to_owned(), own));
-    Inspection { actions: own.collect(), ..Inspection::default() }
+    let own = actions
+        .into_iter()
+        .map(|(name, own)| (name.to_owned(), own));
+    Inspection {
+        actions: own.collect(),
+        ..Inspection::default()
+    }
 }
 
 fn config(actions: &str) -> String {
@@ -50,7 +63,10 @@ fn synced(text: &str, inspection: &Inspection) -> (String, Vec<String>) {
 /// Each case: actions before, what the code says of `train`, actions after.
 #[test]
 fn only_the_lines_concerned_change() {
-    let types = described(&[("input_type", "yolo_dataset"), ("output_type", "model_weights")]);
+    let types = described(&[
+        ("input_type", "yolo_dataset"),
+        ("output_type", "model_weights"),
+    ]);
     let moved = described(&[("entrypoint", "plugin.new:T")]);
     let blank = described(&[]);
     for (before, says, after) in [
@@ -64,8 +80,16 @@ fn only_the_lines_concerned_change() {
             &moved,
             "actions:\n    train:\n        entrypoint: 'plugin.new.T'\n        method: job",
         ),
-        ("actions: {train: {entrypoint: p:T}}\n", &blank, "actions: {train: {entrypoint: p:T, method: job}}\n"),
-        ("actions: {train: p:T}\n", &blank, "actions: {train: {entrypoint: p:T, method: job}}\n"),
+        (
+            "actions: {train: {entrypoint: p:T}}\n",
+            &blank,
+            "actions: {train: {entrypoint: p:T, method: job}}\n",
+        ),
+        (
+            "actions: {train: p:T}\n",
+            &blank,
+            "actions: {train: {entrypoint: p:T, method: job}}\n",
+        ),
         (
             "actions:\n  train: p:T # bare\n  b: p:B\n",
             &blank,
@@ -102,7 +126,11 @@ fn only_the_lines_concerned_change() {
             let (found, _) = synced(&text, &inspection(vec![("train", says.clone())]));
             assert_eq!(found, config(after).replace('\n', newline), "{before}");
             let (again, changes) = synced(&found, &inspection(vec![("train", says.clone())]));
-            assert_eq!((again, changes), (found, vec![]), "a second time nothing changes");
+            assert_eq!(
+                (again, changes),
+                (found, vec![]),
+                "a second time nothing changes"
+            );
         }
     }
 }
@@ -110,63 +138,130 @@ fn only_the_lines_concerned_change() {
 #[test]
 fn methods_are_the_class_s_own_or_go_by_name() {
     let method = |name: &str, written: &str, says: Described| {
-        let text = config(&format!("actions:\n  {name}:\n    entrypoint: p:T\n{written}"));
+        let text = config(&format!(
+            "actions:\n  {name}:\n    entrypoint: p:T\n{written}"
+        ));
         let (found, changes) = synced(&text, &inspection(vec![(name, says)]));
         let after = config::parse(found.as_bytes(), "f").config.unwrap();
-        (after.actions[0].method.map(|method| method.to_string()), changes)
+        (
+            after.actions[0].method.map(|method| method.to_string()),
+            changes,
+        )
     };
-    let serves = Described { serves: true, ..described(&[]) };
+    let serves = Described {
+        serves: true,
+        ..described(&[])
+    };
     for (name, written, says, expected) in [
         ("train", "    method: task\n", described(&[]), Some("job")),
-        ("train", "    method: task\n", described(&[("method", "task")]), Some("task")),
+        (
+            "train",
+            "    method: task\n",
+            described(&[("method", "task")]),
+            Some("task"),
+        ),
         ("auto_label", "", described(&[]), Some("task")),
         ("other", "", described(&[]), None),
-        ("other", "    method: serve\n", described(&[]), Some("serve")),
+        (
+            "other",
+            "    method: serve\n",
+            described(&[]),
+            Some("serve"),
+        ),
         ("other", "", described(&[("method", "job")]), Some("job")),
         // The guide's inference is a task.
-        ("inference", "    method: task\n", described(&[]), Some("task")),
-        ("inference", "    method: task\n", serves.clone(), Some("serve")),
+        (
+            "inference",
+            "    method: task\n",
+            described(&[]),
+            Some("task"),
+        ),
+        (
+            "inference",
+            "    method: task\n",
+            serves.clone(),
+            Some("serve"),
+        ),
         ("inference", "", serves, Some("serve")),
         ("inference", "", described(&[]), None),
     ] {
         let (found, changes) = method(name, written, says);
         assert_eq!(found.as_deref(), expected, "{name} {written}");
-        assert_eq!(changes.is_empty(), written.contains(expected.unwrap_or("")), "{changes:?}");
+        assert_eq!(
+            changes.is_empty(),
+            written.contains(expected.unwrap_or("")),
+            "{changes:?}"
+        );
     }
 }
 
 #[test]
 fn forms_are_written_and_kept_up_to_date() {
-    let train = |names: &[&str]| Described { form: Some(form(names)), ..described(&[]) };
+    let train = |names: &[&str]| Described {
+        form: Some(form(names)),
+        ..described(&[])
+    };
     let text = config("actions:\n  train:\n    entrypoint: p:T\n    method: job # job\n");
-    let (first, changes) = synced(&text, &inspection(vec![("train", train(&["epochs", "dataset", "lr"]))]));
-    assert_eq!(changes, ["train: hyperparameters.train_ui_schemas=[epochs, lr]"]);
+    let (first, changes) = synced(
+        &text,
+        &inspection(vec![("train", train(&["epochs", "dataset", "lr"]))]),
+    );
+    assert_eq!(
+        changes,
+        ["train: hyperparameters.train_ui_schemas=[epochs, lr]"]
+    );
     let item = |name: &str| {
-        format!("        - $formkit: number\n          name: {name}\n          label: {name}\n          required: true\n          number: true\n")
+        format!(
+            "        - $formkit: number\n          name: {name}\n          label: {name}\n          required: true\n          number: true\n"
+        )
     };
     let schemas = "    hyperparameters:\n      train_ui_schemas:\n";
-    assert_eq!(first, format!("{text}{schemas}{}{}", item("epochs"), item("lr")));
+    assert_eq!(
+        first,
+        format!("{text}{schemas}{}{}", item("epochs"), item("lr"))
+    );
     // A comment between the items survives, whatever comes and goes around it.
-    let noted = first.replace("        - $formkit: number\n          name: lr", "        # the rate\n        - $formkit: number\n          name: lr");
-    let (more, _) = synced(&noted, &inspection(vec![("train", train(&["epochs", "batch", "lr", "seed"]))]));
+    let noted = first.replace(
+        "        - $formkit: number\n          name: lr",
+        "        # the rate\n        - $formkit: number\n          name: lr",
+    );
+    let (more, _) = synced(
+        &noted,
+        &inspection(vec![("train", train(&["epochs", "batch", "lr", "seed"]))]),
+    );
     let expected = format!(
         "{text}{schemas}{}{}        # the rate\n{}{}",
-        item("epochs"), item("batch"), item("lr"), item("seed")
+        item("epochs"),
+        item("batch"),
+        item("lr"),
+        item("seed")
     );
     assert_eq!(more, expected);
     let (less, _) = synced(&more, &inspection(vec![("train", train(&["lr"]))]));
-    assert_eq!(less, format!("{text}{schemas}        # the rate\n{}", item("lr")));
+    assert_eq!(
+        less,
+        format!("{text}{schemas}        # the rate\n{}", item("lr"))
+    );
     let (none, _) = synced(&less, &inspection(vec![("train", train(&[]))]));
     assert!(none.contains("train_ui_schemas: []"), "{none}");
     // Keys of one item.
     let old = more.replace("          number: true\n", "          max: 9\n");
-    assert_eq!(synced(&old, &inspection(vec![("train", train(&["epochs", "batch", "lr", "seed"]))])).0, expected);
+    assert_eq!(
+        synced(
+            &old,
+            &inspection(vec![("train", train(&["epochs", "batch", "lr", "seed"]))])
+        )
+        .0,
+        expected
+    );
 
     let text = config("actions:\n  upload: p:U\n");
     let (found, changes) = synced(&text, &inspection(vec![("upload", described(&[]))]));
     assert_eq!(
         found,
-        config("actions:\n  upload:\n    entrypoint: p:U\n    method: job\n    ui_schema:\n      - $formkit: text\n        name: group_name\n        label: 묶음 이름\n")
+        config(
+            "actions:\n  upload:\n    entrypoint: p:U\n    method: job\n    ui_schema:\n      - $formkit: text\n        name: group_name\n        label: 묶음 이름\n"
+        )
     );
     assert_eq!(changes, ["upload: method=job, ui_schema=[group_name]"]);
 }
@@ -175,21 +270,31 @@ fn forms_are_written_and_kept_up_to_date() {
 fn new_actions_come_last_in_order() {
     let mut all = inspection(vec![("b", described(&[]))]);
     for (name, place) in [("zeta", "p:Z"), ("train", "p:T"), ("yes", "p:Y")] {
-        all.found.insert(name.to_owned(), described(&[("entrypoint", place)]));
+        all.found
+            .insert(name.to_owned(), described(&[("entrypoint", place)]));
     }
     let text = config("actions:\n  b: p:B   # first\n# last words\n");
     let (found, changes) = synced(&text, &all);
     assert_eq!(
         found,
-        config("actions:\n  b: p:B   # first\n  train:\n    entrypoint: p:T\n    method: job\n  \"yes\":\n    entrypoint: p:Y\n  zeta:\n    entrypoint: p:Z\n# last words\n")
+        config(
+            "actions:\n  b: p:B   # first\n  train:\n    entrypoint: p:T\n    method: job\n  \"yes\":\n    entrypoint: p:Y\n  zeta:\n    entrypoint: p:Z\n# last words\n"
+        )
     );
     assert_eq!(
         changes,
-        ["train: new, entrypoint=p:T, method=job", "yes: new, entrypoint=p:Y", "zeta: new, entrypoint=p:Z"]
+        [
+            "train: new, entrypoint=p:T, method=job",
+            "yes: new, entrypoint=p:Y",
+            "zeta: new, entrypoint=p:Z"
+        ]
     );
     let flow = config("actions: {b: p:B}\n");
     let (found, _) = synced(&flow, &all);
-    assert!(found.contains("actions: {b: p:B, train: {entrypoint: \"p:T\", method: job}, \"yes\": {"), "{found}");
+    assert!(
+        found.contains("actions: {b: p:B, train: {entrypoint: \"p:T\", method: job}, \"yes\": {"),
+        "{found}"
+    );
 }
 
 #[test]
@@ -231,16 +336,25 @@ fn written(value: &Value, column: usize, hand: u64, newline: &str) -> String {
             .enumerate()
             .map(|(at, (key, value))| {
                 let hand = hand / 3 + at as u64;
-                let gap = if hand % 3 == 0 { format!("{pad}# {at}{newline}{newline}") } else { String::new() };
+                let gap = if hand % 3 == 0 {
+                    format!("{pad}# {at}{newline}{newline}")
+                } else {
+                    String::new()
+                };
                 let key = json!(key);
                 match value {
                     Value::Object(map) if !map.is_empty() && hand % 7 != 0 => {
-                        format!("{gap}{pad}{key}:{comment}{newline}{}", written(value, column + 2, hand, newline))
+                        format!(
+                            "{gap}{pad}{key}:{comment}{newline}{}",
+                            written(value, column + 2, hand, newline)
+                        )
                     }
                     Value::Array(list) if !list.is_empty() && hand % 5 != 0 => {
                         let deeper = column + if hand % 2 == 0 { 2 } else { 0 };
                         let dash = " ".repeat(deeper);
-                        let items = list.iter().map(|item| format!("{dash}- {}{comment}{newline}", inline(item)));
+                        let items = list
+                            .iter()
+                            .map(|item| format!("{dash}- {}{comment}{newline}", inline(item)));
                         format!("{gap}{pad}{key}:{newline}{}", items.collect::<String>())
                     }
                     value => format!("{gap}{pad}{key}: {}{comment}{newline}", inline(value)),

@@ -3,8 +3,9 @@
 use std::{
     collections::BTreeMap,
     env, fs,
+    fs::DirBuilder,
     os::unix::{
-        fs::{PermissionsExt, chown},
+        fs::{DirBuilderExt, PermissionsExt, chown, symlink},
         process::CommandExt,
     },
     path::{Path, PathBuf},
@@ -182,8 +183,29 @@ impl Space {
             .expect("permissions");
     }
 
+    /// Lets the store take its environments from a folder that all tests share: making one takes
+    /// seconds, and what is in it is checked before it is used.
+    fn share_environments(&self) {
+        let cache = self.home.join("cache");
+        let Some(shared) = self
+            .program
+            .parent()
+            .map(|bin| bin.join("test-environments"))
+        else {
+            return;
+        };
+        if self.user.is_some() || cache.exists() {
+            return;
+        }
+        let private = |folder: &Path| DirBuilder::new().recursive(true).mode(0o700).create(folder);
+        private(&shared).expect("a folder");
+        private(&cache).expect("a folder");
+        symlink(shared, cache.join("environments")).expect("a link");
+    }
+
     /// `synapse` with arguments, not started yet.
     pub fn command(&self, args: &[&str]) -> Command {
+        self.share_environments();
         let mut command = Command::new(&self.program);
         command.args(args).current_dir(&self.cwd).env_clear();
         command.env("PATH", env::var_os("PATH").unwrap_or_default());

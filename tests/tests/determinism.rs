@@ -25,7 +25,7 @@ fn made(document: &Document) -> Made {
         let code = plugin["code"].as_str().unwrap().to_owned();
         let bytes = fs::read(document.archive(&code)).unwrap();
         let keys = document.keys(&code);
-        assert_eq!(keys.len(), 3, "{code}");
+        assert_eq!(keys.len(), 5, "{code}");
         (code, (bytes, keys, plugin["checksum"].to_string()))
     };
     document.plugins().iter().map(one).collect()
@@ -307,7 +307,7 @@ fn with_more_or_fewer_threads_and_from_kept_streams() {
     let document = space.publish(&["--all"]).expect(0);
     for code in ["coco-export", "box-merge"] {
         assert_eq!(
-            document.plugin(code)["stages"][0]["decision"],
+            document.plugin(code)["stages"][2]["decision"],
             "run",
             "{code}"
         );

@@ -148,21 +148,29 @@ fn sorted(mut texts: Vec<String>) -> Vec<String> {
     texts
 }
 
-fn stages_of(codes: &[&str]) -> Vec<String> {
-    let stages =
-        |code: &&str| ["archive", "checksum", "upload"].map(|stage| format!("{code} {stage}"));
-    sorted(codes.iter().flat_map(stages).collect())
+fn stages_of(codes: &[&str], stages: &[&str]) -> Vec<String> {
+    let all = |code: &&str| {
+        stages
+            .iter()
+            .map(|stage| format!("{code} {stage}"))
+            .collect::<Vec<_>>()
+    };
+    sorted(codes.iter().flat_map(all).collect())
 }
+
+const ALL: [&str; 5] = ["inspect", "sync", "archive", "checksum", "upload"];
+/// Those after a change of sources that changes nothing of what they say of actions.
+const EDITED: [&str; 4] = ["inspect", "archive", "checksum", "upload"];
 
 #[test]
 fn the_fixture_workspace_is_published_once() {
     let space = Space::workspace(PROGRAM);
     let first = space.publish(&["--all"]).expect(0);
     assert_eq!((first.total("plugins"), first.total("published")), (7, 7));
-    assert_eq!(first.total("nodes_run"), 21);
+    assert_eq!(first.total("nodes_run"), 35);
     assert_eq!(
         sorted(first.ran()),
-        stages_of(&EXPECTED.map(|(code, _)| code))
+        stages_of(&EXPECTED.map(|(code, _)| code), &ALL)
     );
     for (code, files) in EXPECTED {
         assert_eq!(listed(&first, code), files, "{code}");
@@ -223,7 +231,7 @@ fn the_fixture_workspace_is_published_once() {
     );
 
     let again = space.publish(&["--all"]).expect_nothing_done();
-    assert_eq!(again.total("nodes_hit"), 21);
+    assert_eq!(again.total("nodes_hit"), 35);
     for (code, _) in EXPECTED {
         let release = |document: &Document| document.plugin(code)["targets"][0]["release"].clone();
         assert_eq!(release(&again), release(&first));
@@ -313,8 +321,10 @@ fn an_edit_runs_the_stages_of_its_plugin_only() {
         );
         let args = [&["--all"], flag].concat();
         let edited = space.publish(&args).expect(0);
-        assert_eq!(edited.total("nodes_run"), 3, "{flag:?}");
-        assert_eq!(sorted(edited.ran()), stages_of(&["coco-export"]));
+        // A raised version is another configuration, and synced anew.
+        let stages: &[&str] = if flag == ["--debug"] { &EDITED } else { &ALL };
+        assert_eq!(edited.total("nodes_run"), stages.len() as u64, "{flag:?}");
+        assert_eq!(sorted(edited.ran()), stages_of(&["coco-export"], stages));
         assert_eq!(
             (edited.total("published"), edited.total("up_to_date")),
             (1, 6)
@@ -334,13 +344,13 @@ fn an_edit_runs_the_stages_of_its_plugin_only() {
         assert!(!why.contains("categories.json"), "{why}");
         let why = [&["explain", "coco-export", "--local", "--json"], debug].concat();
         let why = space.synapse(&why).expect(0).json();
-        let sentences = why["stages"][0]["runs"][0]["sentences"].to_string();
+        let sentences = why["stages"][2]["runs"][0]["sentences"].to_string();
         assert!(
             sentences.contains("plugin/formats/coco/document.py"),
             "{why:#}"
         );
         assert!(
-            why["stages"][0]["runs"][0]["key"] == edited.keys("coco-export")["archive"].as_str()
+            why["stages"][2]["runs"][0]["key"] == edited.keys("coco-export")["archive"].as_str()
         );
     }
 }
@@ -375,7 +385,7 @@ fn explain_and_plan_name_the_file_before_anything_runs() {
         .unwrap()
         .iter()
         .find(|plugin| plugin["code"] == "coco-export");
-    let reasons = coco.unwrap()["stages"][0]["reasons"].to_string();
+    let reasons = coco.unwrap()["stages"][2]["reasons"].to_string();
     assert!(reasons.contains("plugin/export.py"), "{plan:#}");
     // Asking ran nothing.
     let debug = space.releases();
@@ -400,7 +410,8 @@ fn other_content_under_a_published_version_is_refused() {
     );
     assert_eq!(
         (refused.total("nodes_run"), refused.total("bytes_sent")),
-        (0, 0)
+        (1, 0),
+        "its sources are inspected, and that is all"
     );
     // The others of a batch are not held up.
     let partly = space.publish(&["--all"]).expect(4);
@@ -467,7 +478,7 @@ fn an_executable_bit_is_content() {
     space.publish(&["--all", "--debug"]).expect_nothing_done();
     space.chmod(script, 0o755);
     let made = space.publish(&["--all", "--debug"]).expect(0);
-    assert_eq!(sorted(made.ran()), stages_of(&["drone-upload"]));
+    assert_eq!(sorted(made.ran()), stages_of(&["drone-upload"], &ALL[2..]));
     assert!(made.unpacked("drone-upload")["plugin/upload.py"].0);
     assert_eq!(made.total("files_deflated"), 0, "the bytes are known");
     let why = space
@@ -513,8 +524,14 @@ fn without_the_store_the_backend_is_asked() {
     let first = space.publish(&["--all"]).expect(0);
     let before = space.releases();
     fs::remove_dir_all(space.home().join("cache")).unwrap();
-    let asked = space.publish(&["--all"]).expect_nothing_done();
-    assert_eq!(asked.total("bytes_sent"), 0);
+    // What a release must hold is found out again, and nothing else.
+    let asked = space.publish(&["--all"]).expect(0);
+    let codes = EXPECTED.map(|(code, _)| code);
+    assert_eq!(sorted(asked.ran()), stages_of(&codes, &ALL[..2]));
+    assert_eq!(
+        (asked.total("up_to_date"), asked.total("bytes_sent")),
+        (7, 0)
+    );
     let release =
         |document: &Document| document.plugin("box-merge")["targets"][0]["release"].clone();
     assert_eq!(release(&asked), release(&first));
@@ -526,6 +543,11 @@ fn without_the_store_the_backend_is_asked() {
     for suffix in ["", "-wal", "-shm", ".init"] {
         let _ = fs::remove_file(space.home().join(format!("data/ledger.db{suffix}")));
     }
+    let asked = space.publish(&["--all"]).expect(0);
+    assert_eq!(
+        (asked.total("up_to_date"), asked.total("published")),
+        (7, 0)
+    );
     space.publish(&["--all"]).expect_nothing_done();
     // An edit refused against the backend's content, not against the store's.
     fs::remove_dir_all(space.home().join("cache")).unwrap();
@@ -552,7 +574,7 @@ fn without_the_backend_everything_is_sent_again() {
     // Both gone: as new.
     fs::remove_dir_all(space.home()).unwrap();
     let anew = space.publish(&["--all"]).expect(0);
-    assert_eq!((anew.total("published"), anew.total("nodes_run")), (7, 21));
+    assert_eq!((anew.total("published"), anew.total("nodes_run")), (7, 35));
     for (code, _) in EXPECTED {
         assert_eq!(
             anew.plugin(code)["checksum"],

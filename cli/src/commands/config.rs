@@ -16,15 +16,20 @@ pub fn run(app: &App, path: &Path) -> Result<u8, Failure> {
     let path = app.cwd.join(path);
     let file = if path.is_dir() {
         let own = CONFIG_NAMES.iter().map(|name| path.join(name));
-        own.clone().find(|file| file.is_file()).unwrap_or_else(|| path.join(CONFIG_NAMES[0]))
+        own.clone()
+            .find(|file| file.is_file())
+            .unwrap_or_else(|| path.join(CONFIG_NAMES[0]))
     } else {
         path
     };
     let shown = file.display().to_string();
     let bytes = read_regular(&file).map_err(|error| {
-        Failure::user("config-not-found", format!("Config file not found: {shown} ({error})"))
-            .at(shown.clone())
-            .hint("name a plugin's folder, or its config.yaml")
+        Failure::user(
+            "config-not-found",
+            format!("Config file not found: {shown} ({error})"),
+        )
+        .at(shown.clone())
+        .hint("name a plugin's folder, or its config.yaml")
     })?;
     let parsed = config::parse(&bytes, &shown);
     let Some(config) = parsed.config else {

@@ -21,13 +21,13 @@ use std::{path::Path, sync::Arc};
 
 use synapse_engine::Failure;
 use synapse_rules::{
-    publish::{Options, PluginReport, Publish},
+    publish::{Options, PluginReport, Publish, Status},
     target::Target,
 };
 
 use crate::{
     app::{self, App},
-    render::{Printer, error, progress::Live},
+    render::{DIM, Printer, error, paint, progress::Live},
     select::Selected,
 };
 
@@ -76,6 +76,50 @@ fn warnings(app: &App, selected: &Selected, reports: &[PluginReport]) {
     {
         error::warning(&mut printer, warning);
     }
+}
+
+/// Says what sync did to the configurations of what is published, or would be: that they differ
+/// from their files, and what could not be determined.
+fn notes(app: &App, reports: &[PluginReport]) {
+    if app.output.quiet || app.output.is_machine() {
+        return;
+    }
+    let sent =
+        |report: &&PluginReport| matches!(report.status, Status::Published | Status::Planned);
+    let plugins = reports
+        .iter()
+        .filter(sent)
+        .filter_map(|report| report.plugin.as_ref());
+    let mut differing = Vec::new();
+    let mut printer = Printer::stderr(&app.output);
+    for plugin in plugins {
+        if plugin.synced_config().is_some() {
+            differing.push(plugin.head.code.clone());
+        }
+        for note in plugin.head.synced.iter().flat_map(|memo| &memo.notes) {
+            printer.line(format!(
+                "{} {}: {note}",
+                paint(DIM, "note:"),
+                plugin.subject()
+            ));
+        }
+    }
+    let first = differing
+        .iter()
+        .take(3)
+        .cloned()
+        .collect::<Vec<_>>()
+        .join(", ");
+    let names = match differing.len() {
+        0 => return,
+        more if more > 3 => format!("{first} and {} more", more - 3),
+        _ => first,
+    };
+    printer.line(format!(
+        "{} the releases hold an updated config.yaml for {names}; `synapse plugin update-config` \
+         writes it into the source",
+        paint(DIM, "note:")
+    ));
 }
 
 /// The path of a blob, as programs read it.

@@ -4,7 +4,7 @@ use serde_json::json;
 use synapse_engine::{Decision, Failure};
 use synapse_rules::publish::{Options, Status};
 
-use super::{look, warnings};
+use super::{look, notes, warnings};
 use crate::{
     app::App,
     args,
@@ -38,6 +38,7 @@ pub fn run(app: &App, args: &args::Plan) -> Result<u8, Failure> {
         return Ok(code);
     }
     warnings(app, &selected, &reports);
+    notes(app, &reports);
     let mut printer = Printer::stdout(&app.output);
     let (mut run, mut known) = (0, 0);
     for report in &reports {

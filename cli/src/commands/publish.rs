@@ -8,7 +8,7 @@ use synapse_rules::{
     version::Level,
 };
 
-use super::{blob_path, warnings};
+use super::{blob_path, notes, warnings};
 use crate::{
     app::{self, App},
     args,
@@ -81,6 +81,7 @@ pub fn run(app: &App, args: &args::Publish) -> Result<u8, Failure> {
     live.finish();
     let reports = reports?;
     warnings(app, &selected, &reports);
+    notes(app, &reports);
     let elapsed = start.elapsed().as_millis() as u64;
     let code = exit_code(app, &reports);
     let totals = Totals::of(&reports, &app.counters);

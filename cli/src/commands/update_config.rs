@@ -28,12 +28,22 @@ pub fn run(app: &App, args: &UpdateConfig) -> Result<u8, Failure> {
         ..Selection::default()
     };
     let selected = select::select(app, &selection, Otherwise::Refuse)?;
-    let source = selected.sources.first().ok_or_else(|| Failure::bug("nothing was selected"))?;
+    let source = selected
+        .sources
+        .first()
+        .ok_or_else(|| Failure::bug("nothing was selected"))?;
     let live = Arc::new(Live::new(&app.output));
     let session = app.session(&selected.root, Arc::<Live>::clone(&live), None, false)?;
     let load = |trust| {
         let (above, now) = (Above::default(), app::nanoseconds());
-        plugin::load(source, &selected.workspace.index, &above, trust, now, &app.counters)
+        plugin::load(
+            source,
+            &selected.workspace.index,
+            &above,
+            trust,
+            now,
+            &app.counters,
+        )
     };
     let mut plugin = Arc::new(load(Trust::Stat)?);
     let mut looked = look(app, args, &plugin, &session);
@@ -84,7 +94,9 @@ fn in_environment(
     session: &Session,
 ) -> Result<Inspection, Failure> {
     let parsed = config::parse(source, shown);
-    let config = parsed.config.ok_or_else(|| Failure::bug("a loaded configuration is refused"))?;
+    let config = parsed
+        .config
+        .ok_or_else(|| Failure::bug("a loaded configuration is refused"))?;
     let wanted = Wanted {
         choice: match choice {
             EnvironmentChoice::Auto => Choice::Auto,
@@ -127,10 +139,18 @@ fn report(app: &App, args: &UpdateConfig, plugin: &Plugin, path: &Path, synced: 
         printer.line(format!("Config file: {}", path.display()));
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         if changed {
-            let verb = if args.check { "Would update" } else { "Updated" };
+            let verb = if args.check {
+                "Would update"
+            } else {
+                "Updated"
+            };
             printer.line(format!("{verb} {name}:"));
             for change in &synced.changes {
-                printer.line(format!("  {}: {}", change.action, change.changes.join(", ")));
+                printer.line(format!(
+                    "  {}: {}",
+                    change.action,
+                    change.changes.join(", ")
+                ));
             }
         } else {
             printer.line("No changes needed.");

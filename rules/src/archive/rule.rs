@@ -150,7 +150,9 @@ impl Node for ArchiveNode {
         let entries = self.plugin.files.load();
         let total: u64 = entries.iter().map(|entry| entry.size).sum();
         let config = self.plugin.synced_config();
-        let config = config.map(|config| context.blob(&config.digest, config.size)).transpose()?;
+        let config = config
+            .map(|config| context.blob(&config.digest, config.size))
+            .transpose()?;
         let files: Vec<PackFile> = entries
             .into_iter()
             .map(|entry| match &config {
@@ -201,8 +203,20 @@ impl Node for ArchiveNode {
 
 /// The configuration as it was synced, from the store.
 fn synced_file(entry: TreeEntry, blob: &Blob) -> PackFile {
-    let TreeEntry { path, executable, size, digest } = entry;
-    PackFile { path, source: blob.path.clone(), executable, size, digest, follow: false }
+    let TreeEntry {
+        path,
+        executable,
+        size,
+        digest,
+    } = entry;
+    PackFile {
+        path,
+        source: blob.path.clone(),
+        executable,
+        size,
+        digest,
+        follow: false,
+    }
 }
 
 impl ArchiveNode {

@@ -99,6 +99,11 @@ pub struct Environments {
     processes: Arc<dyn Processes>,
 }
 
+/// Stands for what the base environment holds, for keys of what is found out in it.
+pub fn base_digest() -> Digest {
+    Digest::of(BASE.as_bytes())
+}
+
 impl Environments {
     /// Environments kept in the store's folder.
     pub fn new(

@@ -66,7 +66,9 @@ pub(super) fn read(modules: &Modules, entries: &[Entry]) -> Reading {
         let foreign = Target::Foreign(format!("{module}.{object}"));
         if target == Target::Missing || target == foreign {
             let Some(own) = elsewhere(&defined, entry, entries) else {
-                reading.notes.push(note(name, &[], format!("there is no {object} in {module}")));
+                reading
+                    .notes
+                    .push(note(name, &[], format!("there is no {object} in {module}")));
                 continue;
             };
             target = own.target.clone();
@@ -87,16 +89,24 @@ pub(super) fn read(modules: &Modules, entries: &[Entry]) -> Reading {
         }
     }
     for (name, all) in twins {
-        let places = || all.iter().map(|own| format!("{}:{}", own.module, own.object));
+        let places = || {
+            all.iter()
+                .map(|own| format!("{}:{}", own.module, own.object))
+        };
         let [own] = all[..] else {
             let places = places().collect::<Vec<_>>().join(", ");
             let why = format!("not added, since several have this name: {places}");
             reading.notes.push(note(name, &[], why));
             continue;
         };
-        if !name.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '-' | '.')) {
-            let why = format!("not added, since {}:{} has a name that no action may have",
-                own.module, own.object);
+        if !name
+            .chars()
+            .all(|c| c.is_alphanumeric() || matches!(c, '_' | '-' | '.'))
+        {
+            let why = format!(
+                "not added, since {}:{} has a name that no action may have",
+                own.module, own.object
+            );
             reading.notes.push(note(name, &[], why));
             continue;
         }
@@ -109,14 +119,20 @@ pub(super) fn read(modules: &Modules, entries: &[Entry]) -> Reading {
 }
 
 pub(super) fn note(action: &str, keys: &[&str], why: String) -> Note {
-    Note { action: action.to_owned(), keys: keys.iter().map(|key| (*key).to_owned()).collect(), why }
+    Note {
+        action: action.to_owned(),
+        keys: keys.iter().map(|key| (*key).to_owned()).collect(),
+        why,
+    }
 }
 
 /// The one other place of an object that a config looks for in vain: an action of its name, else
 /// one that calls itself as the config does.
 fn elsewhere<'d>(defined: &'d [Defined], entry: &Entry, entries: &[Entry]) -> Option<&'d Defined> {
     let named = |own: &&Defined| {
-        entries.iter().any(|other| other.module == own.module && other.object == own.object)
+        entries
+            .iter()
+            .any(|other| other.module == own.module && other.object == own.object)
     };
     let free: Vec<&Defined> = defined.iter().filter(|own| !named(own)).collect();
     let only = |wanted: &dyn Fn(&&&Defined) -> bool| {
@@ -137,7 +153,11 @@ fn defined(modules: &Modules, notes: &mut Vec<Note>) -> Vec<Defined> {
             continue;
         }
         if let Some(why) = module.broken.as_ref().filter(|_| module.mentions_sdk) {
-            notes.push(note(&module.path, &[], format!("not searched for actions: {why}")));
+            notes.push(note(
+                &module.path,
+                &[],
+                format!("not searched for actions: {why}"),
+            ));
         }
         let bound = |name: &str, own: &Bound| module.names.get(name) == Some(own);
         for (at, class) in module.classes.iter().enumerate() {
@@ -145,13 +165,19 @@ fn defined(modules: &Modules, notes: &mut Vec<Note>) -> Vec<Defined> {
                 continue;
             }
             let line = modules.line((index, at));
-            let is_action = line.iter().any(|ancestor| matches!(ancestor, Ancestor::Sdk(_)));
+            let is_action = line
+                .iter()
+                .any(|ancestor| matches!(ancestor, Ancestor::Sdk(_)));
             if !is_action || modules.is_abstract(&line) {
                 continue;
             }
             let by_class = || {
                 let name = class.name.strip_suffix("Action").unwrap_or(&class.name);
-                if name.is_empty() { "action".to_owned() } else { name.to_lowercase() }
+                if name.is_empty() {
+                    "action".to_owned()
+                } else {
+                    name.to_lowercase()
+                }
             };
             let name = match modules.attribute(&line, "action_name") {
                 Attribute::Sdk(name) => Some(name.to_owned()),
@@ -192,13 +218,20 @@ fn decorated(
     (module, at): Place,
 ) -> Option<(Option<String>, Option<String>, Params)> {
     let function = &modules.list[module].functions[at];
-    let is_action = |value: &Value| matches!(value, Value::Path(path)
-        if matches!(modules.path(module, path), Target::Sdk(path) if sdk::is_action(&path)));
+    let is_action = |value: &Value| {
+        matches!(value, Value::Path(path)
+        if matches!(modules.path(module, path), Target::Sdk(path) if sdk::is_action(&path)))
+    };
     let own_name = || Some(function.name.clone());
     for decorator in &function.decorators {
         match decorator {
             bare if is_action(bare) => return Some((own_name(), None, Params::Absent)),
-            Value::Call { function, args, named, open } if is_action(function) => {
+            Value::Call {
+                function,
+                args,
+                named,
+                open,
+            } if is_action(function) => {
                 let value = |key: &str, at: usize| {
                     let named = named.iter().find(|(own, _)| own == key);
                     named.map(|(_, value)| value).or_else(|| args.get(at))
@@ -277,32 +310,36 @@ fn describe(modules: &Modules, target: &Target, action: &str, notes: &mut Vec<No
             notes.push(note(action, &keys, why));
         }
         Target::Value(..) => {
-            notes.push(note(action, &keys, "its entrypoint is made by a call".to_owned()));
+            notes.push(note(
+                action,
+                &keys,
+                "its entrypoint is made by a call".to_owned(),
+            ));
         }
         Target::Module(_) | Target::Missing => {
-            notes.push(note(action, &keys, "its entrypoint is no class or function".to_owned()));
+            notes.push(note(
+                action,
+                &keys,
+                "its entrypoint is no class or function".to_owned(),
+            ));
             read.params = Params::Absent;
         }
     }
     read
 }
 
-fn class(
-    modules: &Modules,
-    place: Place,
-    action: &str,
-    read: &mut Read,
-    notes: &mut Vec<Note>,
-) {
+fn class(modules: &Modules, place: Place, action: &str, read: &mut Read, notes: &mut Vec<Note>) {
     let line = modules.line(place);
     let described = &mut read.described;
     described.kind = Some(Kind::Class);
-    described.serves = line.iter().any(|ancestor| {
-        matches!(ancestor, Ancestor::Sdk(base) if base.name == "BaseServeDeployment")
-    });
+    described.serves = line.iter().any(
+        |ancestor| matches!(ancestor, Ancestor::Sdk(base) if base.name == "BaseServeDeployment"),
+    );
     let mut unclear: Vec<(String, &str)> = Vec::new();
-    let mut take = |key: &'static str, tell: &dyn Fn(usize, &Value) -> Result<String, String>| {
-        match modules.attribute(&line, key) {
+    let mut take =
+        |key: &'static str, tell: &dyn Fn(usize, &Value) -> Result<String, String>| match modules
+            .attribute(&line, key)
+        {
             Attribute::Absent | Attribute::Set(_, Value::None) => None,
             Attribute::Sdk(known) => Some(known.to_owned()),
             Attribute::Set(module, value) => match tell(module, &value) {
@@ -316,8 +353,7 @@ fn class(
                 unclear.push((why, key));
                 None
             }
-        }
-    };
+        };
     let data_type = |module: usize, value: &Value| modules.data_type(module, value);
     let method = |module: usize, value: &Value| {
         let found = member(modules, module, value, "RunMethod");
@@ -331,7 +367,10 @@ fn class(
     described.input_type = take("input_type", &data_type);
     described.output_type = take("output_type", &data_type);
     for (why, key) in unclear {
-        match notes.last_mut().filter(|last| last.action == action && last.why == why) {
+        match notes
+            .last_mut()
+            .filter(|last| last.action == action && last.why == why)
+        {
             Some(last) => last.keys.push(key.to_owned()),
             None => notes.push(note(action, &[key], why)),
         }

@@ -72,8 +72,12 @@ impl Modules {
             let what = format!("the bases of {} go in a circle", self.class(place).name);
             return vec![Ancestor::Unclear(what)];
         }
-        let bases: Vec<Ancestor> =
-            self.class(place).bases.iter().filter_map(|base| self.base(place, base)).collect();
+        let bases: Vec<Ancestor> = self
+            .class(place)
+            .bases
+            .iter()
+            .filter_map(|base| self.base(place, base))
+            .collect();
         let mut lines: Vec<Vec<Ancestor>> = bases
             .iter()
             .map(|base| match base {
@@ -151,7 +155,10 @@ impl Modules {
         let needed = line.iter().flat_map(|ancestor| match ancestor {
             Ancestor::Own(place) => {
                 let methods = self.class(*place).methods.iter();
-                methods.filter(|(_, open)| **open).map(|(name, _)| name.as_str()).collect()
+                methods
+                    .filter(|(_, open)| **open)
+                    .map(|(name, _)| name.as_str())
+                    .collect()
             }
             Ancestor::Sdk(base) => base.needs.to_vec(),
             _ => Vec::new(),
@@ -241,9 +248,11 @@ impl Modules {
             return None;
         };
         match self.path(module, path) {
-            Target::Class(place) => {
-                Some(format!("{}:{}", self.list[place.0].name, self.class(place).name))
-            }
+            Target::Class(place) => Some(format!(
+                "{}:{}",
+                self.list[place.0].name,
+                self.class(place).name
+            )),
             _ => None,
         }
     }
@@ -298,7 +307,10 @@ fn is_plain(path: &str) -> bool {
 }
 
 fn is_typing(path: &str) -> bool {
-    matches!(path.split_once('.'), Some(("typing" | "typing_extensions", _)))
+    matches!(
+        path.split_once('.'),
+        Some(("typing" | "typing_extensions", _))
+    )
 }
 
 fn sdk_line(base: &'static Base) -> Vec<Ancestor> {
@@ -320,12 +332,19 @@ fn merge(mut lines: Vec<Vec<Ancestor>>) -> Vec<Ancestor> {
             return merged;
         };
         let free = |candidate: &Ancestor| {
-            !lines.iter().any(|line| line.iter().skip(1).any(|other| other == candidate))
+            !lines
+                .iter()
+                .any(|line| line.iter().skip(1).any(|other| other == candidate))
         };
-        let next = lines.iter().map(|line| &line[0]).find(|head| free(head)).unwrap_or(&first[0]);
+        let next = lines
+            .iter()
+            .map(|line| &line[0])
+            .find(|head| free(head))
+            .unwrap_or(&first[0]);
         let next = next.clone();
         for line in &mut lines {
-            if line[0] == next || matches!((&line[0], &next),
+            if line[0] == next
+                || matches!((&line[0], &next),
                 (Ancestor::Unclear(a), Ancestor::Unclear(b)) if a == b)
             {
                 line.remove(0);

@@ -43,14 +43,23 @@ pub fn inspect(
     schemas: &dyn Schemas,
     cancel: &Cancel,
 ) -> Result<Inspection, Failure> {
-    let Subject { sources, entries, requires, real } = *subject;
+    let Subject {
+        sources,
+        entries,
+        requires,
+        real,
+    } = *subject;
     let reading = std::thread::scope(|scope| {
         let read = || actions::read(&Modules::new(sources), entries);
-        let thread = std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, read);
+        let thread = std::thread::Builder::new()
+            .stack_size(STACK)
+            .spawn_scoped(scope, read);
         let thread = thread.map_err(|error| {
             Failure::environment("threads", format!("cannot start a thread: {error}"))
         })?;
-        thread.join().map_err(|panic| Failure::panicked(panic.as_ref()))
+        thread
+            .join()
+            .map_err(|panic| Failure::panicked(panic.as_ref()))
     })?;
     let mut notes = reading.notes;
     let (mut own, mut found) = (reading.actions, reading.found);
@@ -75,18 +84,32 @@ pub fn inspect(
             if answer.syntax {
                 too_old(sources, &answer)?;
             }
-            let read = own.get_mut(&question.action).or_else(|| found.get_mut(&question.action));
+            let read = own
+                .get_mut(&question.action)
+                .or_else(|| found.get_mut(&question.action));
             if let Some(read) = read {
-                take(question, answer, &mut read.described, real.is_some(), &mut notes);
+                take(
+                    question,
+                    answer,
+                    &mut read.described,
+                    real.is_some(),
+                    &mut notes,
+                );
             }
         }
     }
     notes.sort();
     notes.dedup();
     let described = |all: BTreeMap<String, Read>| {
-        all.into_iter().map(|(action, read)| (action, read.described)).collect()
+        all.into_iter()
+            .map(|(action, read)| (action, read.described))
+            .collect()
     };
-    Ok(Inspection { actions: described(own), found: described(found), notes })
+    Ok(Inspection {
+        actions: described(own),
+        found: described(found),
+        notes,
+    })
 }
 
 fn question(action: &str, read: &Read, real: bool) -> Option<Question> {
@@ -102,7 +125,11 @@ fn question(action: &str, read: &Read, real: bool) -> Option<Question> {
 
 /// The key of an action's form.
 fn form_key(action: &str) -> &'static str {
-    if action == "upload" { "ui_schema" } else { "hyperparameters" }
+    if action == "upload" {
+        "ui_schema"
+    } else {
+        "hyperparameters"
+    }
 }
 
 fn take(
@@ -115,13 +142,21 @@ fn take(
     let action = &question.action;
     if let Some(metadata) = answer.metadata.filter(|_| real) {
         if described.kind.is_none() {
-            described.kind = Some(if answer.function { Kind::Function } else { Kind::Class });
+            described.kind = Some(if answer.function {
+                Kind::Function
+            } else {
+                Kind::Class
+            });
         }
         // What the sources say is what a run says; the rest is only known now.
         let told = [
             ("method", &mut described.method, metadata.method),
             ("input_type", &mut described.input_type, metadata.input_type),
-            ("output_type", &mut described.output_type, metadata.output_type),
+            (
+                "output_type",
+                &mut described.output_type,
+                metadata.output_type,
+            ),
         ];
         for (key, own, new) in told {
             if own.is_none() {
@@ -139,7 +174,11 @@ fn take(
     match (answer.fields, answer.reason) {
         (Some(fields), _) if answer.modelled => {
             let (excluded, hidden) = (answer.excluded, answer.hidden);
-            described.form = Some(Form { fields, excluded, hidden });
+            described.form = Some(Form {
+                fields,
+                excluded,
+                hidden,
+            });
         }
         (Some(_), _) | (None, None) => {}
         (None, Some(why)) => notes.push(note(action, &[form_key(action)], why)),
@@ -174,7 +213,10 @@ fn too_old(sources: &BTreeMap<String, String>, answer: &Answer) -> Result<(), Fa
     if needed == PythonVersion::PY310 {
         return Ok(());
     }
-    let why = answer.reason.as_deref().unwrap_or("a module cannot be compiled");
+    let why = answer
+        .reason
+        .as_deref()
+        .unwrap_or("a module cannot be compiled");
     let what = format!("the plugin's syntax needs Python {needed} or newer to be inspected: {why}");
     Err(Failure::environment("python-too-old", what).hint(format!(
         "install Python {needed}, or say so in config.yaml under requires: python: \">={needed}\""

@@ -22,8 +22,8 @@ use serde_json::Value;
 pub use actions::Entry;
 pub use forms::{FOLDER, Subject, inspect};
 pub use rule::{InspectNode, RULE, inspected, is_source, read_sources};
-pub use served::Served;
 pub use schemas::{Answer, Metadata, NoSchemas, Question, Request, Schemas};
+pub use served::Served;
 
 /// Actions whose config holds a form made of their params.
 pub const FORMS: [&str; 3] = ["train", "tune", "upload"];
@@ -104,7 +104,13 @@ impl std::fmt::Display for Note {
         if self.keys.is_empty() {
             return write!(f, "{}: {}", self.action, self.why);
         }
-        write!(f, "{}: {} left as it is: {}", self.action, self.keys.join(", "), self.why)
+        write!(
+            f,
+            "{}: {} left as it is: {}",
+            self.action,
+            self.keys.join(", "),
+            self.why
+        )
     }
 }
 

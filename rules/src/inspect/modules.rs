@@ -81,7 +81,10 @@ impl Modules {
     }
 
     fn is_package(&self, name: &str) -> bool {
-        let inside = |own: &String| own.strip_prefix(name).is_some_and(|rest| rest.starts_with('.'));
+        let inside = |own: &String| {
+            own.strip_prefix(name)
+                .is_some_and(|rest| rest.starts_with('.'))
+        };
         self.by_name.keys().any(inside)
     }
 
@@ -144,7 +147,10 @@ impl Modules {
         for star in own.stars.iter().rev() {
             if sdk::is_own(star) {
                 let path = format!("{star}.{name}");
-                if sdk::base(&path).is_some() || sdk::data_type(&path).is_some() || sdk::is_action(&path) {
+                if sdk::base(&path).is_some()
+                    || sdk::data_type(&path).is_some()
+                    || sdk::is_action(&path)
+                {
                     return Target::Sdk(path);
                 }
             } else if self.is_own(star) {
@@ -167,9 +173,7 @@ impl Modules {
             return module;
         }
         match foreign {
-            _ if own.unseen => {
-                Target::Unclear(format!("{} makes its names at run time", own.path))
-            }
+            _ if own.unseen => Target::Unclear(format!("{} makes its names at run time", own.path)),
             Some(star) => Target::Unclear(format!(
                 "{} takes its names from {star}, which inspection does not follow",
                 own.path
@@ -224,7 +228,9 @@ mod tests {
     use super::*;
 
     fn modules(files: &[(&str, &str)]) -> Modules {
-        let own = files.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned()));
+        let own = files
+            .iter()
+            .map(|(path, text)| ((*path).to_owned(), (*text).to_owned()));
         Modules::new(&own.collect())
     }
 
@@ -232,15 +238,27 @@ mod tests {
     fn found(text: &str, name: &str) -> String {
         let all = modules(&[
             ("m.py", text),
-            ("p/__init__.py", "from .base import Base as Root\nfrom . import deep\n__all__ = ['Root']"),
-            ("p/base.py", "class Base: pass\nclass _Hidden: pass\nNAME = 'n'\n"),
-            ("p/deep/inner.py", "from ..base import *\nfrom ...m import Circle\nfrom p import Root\n"),
+            (
+                "p/__init__.py",
+                "from .base import Base as Root\nfrom . import deep\n__all__ = ['Root']",
+            ),
+            (
+                "p/base.py",
+                "class Base: pass\nclass _Hidden: pass\nNAME = 'n'\n",
+            ),
+            (
+                "p/deep/inner.py",
+                "from ..base import *\nfrom ...m import Circle\nfrom p import Root\n",
+            ),
             ("p/odd.py", "def __getattr__(name): ...\n"),
             ("p/broken.py", "class A(:\n"),
         ]);
         match all.lookup("m", name) {
             Target::Class((module, at)) => {
-                format!("{}:{}", all.list[module].name, all.list[module].classes[at].name)
+                format!(
+                    "{}:{}",
+                    all.list[module].name, all.list[module].classes[at].name
+                )
             }
             other => format!("{other:?}"),
         }
@@ -262,23 +280,71 @@ mod tests {
             ("from p import *", "deep", "Missing"),
             ("from p.deep.inner import Base", "Base", "p.base:Base"),
             ("from p.deep.inner import Root", "Root", "p.base:Base"),
-            ("try:\n  from p.base import Base\nexcept ImportError:\n  Base = None", "Base", "p.base:Base"),
-            ("if TYPE_CHECKING:\n  from x import A\nelse:\n  class A: pass", "A", "m:A"),
+            (
+                "try:\n  from p.base import Base\nexcept ImportError:\n  Base = None",
+                "Base",
+                "p.base:Base",
+            ),
+            (
+                "if TYPE_CHECKING:\n  from x import A\nelse:\n  class A: pass",
+                "A",
+                "m:A",
+            ),
             ("class A: pass\nclass A: pass", "A", "m:A"),
             ("", "A", "Missing"),
             ("from p import nothing", "nothing", "Missing"),
             ("from p.none import X", "X", "Missing"),
-            ("import synapse_sdk.plugins as s\nX = s.BaseAction", "X", r#"Sdk("synapse_sdk.plugins.BaseAction")"#),
-            ("from synapse_sdk.plugins import *", "BaseAction", r#"Sdk("synapse_sdk.plugins.BaseAction")"#),
-            ("from torch import nn\nX = nn.Module", "X", r#"Foreign("torch.nn.Module")"#),
-            ("from torch import *", "X", "Unclear(\"m.py takes its names from torch, which inspection does not follow\")"),
-            ("from p.odd import X", "X", "Unclear(\"p/odd.py makes its names at run time\")"),
-            ("from p.deep.inner import Circle", "Circle", "Unclear(\"the imports of Circle go in a circle\")"),
-            ("if x:\n  class A: pass\nelse:\n  class A(B): pass", "A", "Unclear(\"A of m.py depends on what happens at run time\")"),
-            ("A = make()\ndel A", "A", "Unclear(\"A of m.py depends on what happens at run time\")"),
-            ("globals().update(x)", "A", "Unclear(\"m.py makes its names at run time\")"),
+            (
+                "import synapse_sdk.plugins as s\nX = s.BaseAction",
+                "X",
+                r#"Sdk("synapse_sdk.plugins.BaseAction")"#,
+            ),
+            (
+                "from synapse_sdk.plugins import *",
+                "BaseAction",
+                r#"Sdk("synapse_sdk.plugins.BaseAction")"#,
+            ),
+            (
+                "from torch import nn\nX = nn.Module",
+                "X",
+                r#"Foreign("torch.nn.Module")"#,
+            ),
+            (
+                "from torch import *",
+                "X",
+                "Unclear(\"m.py takes its names from torch, which inspection does not follow\")",
+            ),
+            (
+                "from p.odd import X",
+                "X",
+                "Unclear(\"p/odd.py makes its names at run time\")",
+            ),
+            (
+                "from p.deep.inner import Circle",
+                "Circle",
+                "Unclear(\"the imports of Circle go in a circle\")",
+            ),
+            (
+                "if x:\n  class A: pass\nelse:\n  class A(B): pass",
+                "A",
+                "Unclear(\"A of m.py depends on what happens at run time\")",
+            ),
+            (
+                "A = make()\ndel A",
+                "A",
+                "Unclear(\"A of m.py depends on what happens at run time\")",
+            ),
+            (
+                "globals().update(x)",
+                "A",
+                "Unclear(\"m.py makes its names at run time\")",
+            ),
         ] {
-            let text = if name == "Circle" { "from p.deep.inner import Circle" } else { text };
+            let text = if name == "Circle" {
+                "from p.deep.inner import Circle"
+            } else {
+                text
+            };
             assert_eq!(found(text, name), expected, "{text}");
         }
         assert!(found("from p.broken import A", "A").contains("p/broken.py: line 1 is not Python"));

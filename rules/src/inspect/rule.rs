@@ -16,12 +16,15 @@ use super::{
     forms::{Subject, inspect},
     schemas::Schemas,
 };
-use crate::{archive::EDITED, plugin::Plugin};
+use crate::{archive::EDITED, environment::base_digest, plugin::Plugin};
 
 /// The rule. Raise the version whenever the same sources would give another inspection.
 ///
 /// 1: static reading, forms by the inspection server.
-pub const RULE: Rule = Rule { name: "inspect", version: 1 };
+pub const RULE: Rule = Rule {
+    name: "inspect",
+    version: 1,
+};
 
 /// The inspection of one plugin. Output `inspection` is an [`Inspection`].
 pub struct InspectNode {
@@ -33,14 +36,20 @@ pub struct InspectNode {
 /// Whether an archived file is Python source.
 pub fn is_source(path: &str) -> bool {
     path.strip_suffix(".py").is_some_and(|stem| {
-        !stem.is_empty() && !stem.ends_with('/') && !path.split('/').any(|part| part == "__pycache__")
+        !stem.is_empty()
+            && !stem.ends_with('/')
+            && !path.split('/').any(|part| part == "__pycache__")
     })
 }
 
 impl InspectNode {
     /// The inspection of `plugin`, its forms known to `schemas`.
     pub fn new(plugin: Arc<Plugin>, schemas: Arc<dyn Schemas>) -> Self {
-        Self { plugin, schemas, sources: OnceLock::new() }
+        Self {
+            plugin,
+            schemas,
+            sources: OnceLock::new(),
+        }
     }
 
     fn sources(&self) -> &Tree {
@@ -48,7 +57,9 @@ impl InspectNode {
             let mut entries = self.plugin.files.load();
             entries.retain(|entry| is_source(&entry.path));
             // To Python a file is none the other for being executable.
-            entries.iter_mut().for_each(|entry| entry.executable = false);
+            entries
+                .iter_mut()
+                .for_each(|entry| entry.executable = false);
             Tree::new(entries)
         })
     }
@@ -87,9 +98,12 @@ fn unreadable(path: &Path, error: &std::io::Error) -> Failure {
 /// A file is not the one that was scanned.
 pub(crate) fn edited(path: &Path) -> Failure {
     let shown = path.display().to_string();
-    Failure::user(EDITED, format!("{shown} was edited while it was being inspected"))
-        .at(shown)
-        .hint("nothing was published; run it again when the file is at rest")
+    Failure::user(
+        EDITED,
+        format!("{shown} was edited while it was being inspected"),
+    )
+    .at(shown)
+    .hint("nothing was published; run it again when the file is at rest")
 }
 
 impl Node for InspectNode {
@@ -98,16 +112,23 @@ impl Node for InspectNode {
     }
 
     fn label(&self) -> Label {
-        Label { stage: "inspect".to_owned(), subject: self.plugin.subject() }
+        Label {
+            stage: "inspect".to_owned(),
+            subject: self.plugin.subject(),
+        }
     }
 
     fn manifest(&self, _inputs: Inputs<'_>, out: &mut dyn Manifest) -> Result<(), Pending> {
         out.input("sdk", Input::Text(synapse_python::digest()));
+        out.input("base environment", Input::Digest(base_digest()));
         let entries = &self.plugin.head.actions;
         out.input("actions", Input::Number(entries.len() as u64));
         for entry in entries {
             let entrypoint = format!("{}:{}", entry.module, entry.object);
-            out.input(&format!("entrypoint of {}", entry.action), Input::Text(&entrypoint));
+            out.input(
+                &format!("entrypoint of {}", entry.action),
+                Input::Text(&entrypoint),
+            );
         }
         out.input("sources", Input::Files(self.sources()));
         Ok(())
@@ -144,7 +165,9 @@ pub fn inspected(
 ) -> Result<Inspection, Failure> {
     let mut builder = GraphBuilder::new();
     let id = builder.node(Arc::new(InspectNode::new(Arc::clone(plugin), schemas)));
-    let graph = builder.build().map_err(|cycle| Failure::bug(cycle.to_string()))?;
+    let graph = builder
+        .build()
+        .map_err(|cycle| Failure::bug(cycle.to_string()))?;
     let graph = Arc::new(graph);
     let plan = synapse_engine::plan(&graph, session)?;
     let done = synapse_engine::run(&graph, &plan, session);

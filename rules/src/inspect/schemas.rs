@@ -89,6 +89,9 @@ pub struct NoSchemas;
 
 impl Schemas for NoSchemas {
     fn ask(&self, _: &Request<'_>, _: &Cancel) -> Result<BTreeMap<String, Answer>, Failure> {
-        Err(Failure::environment("python", "there is no Python to inspect forms with"))
+        Err(Failure::environment(
+            "python",
+            "there is no Python to inspect forms with",
+        ))
     }
 }

@@ -124,8 +124,10 @@ const BASES: [Base; 12] = [
 ];
 
 /// Other names that the SDK gives to one of them.
-const ALIASES: [(&str, &str); 2] =
-    [("AddTaskDataAction", "ToTaskAction"), ("ExportAction", "DefaultExportAction")];
+const ALIASES: [(&str, &str); 2] = [
+    ("AddTaskDataAction", "ToTaskAction"),
+    ("ExportAction", "DefaultExportAction"),
+];
 
 /// Data types: class and `name`.
 const TYPES: [(&str, &str); 15] = [
@@ -158,7 +160,10 @@ fn last(path: &str) -> &str {
 /// The base class at a dotted path of the SDK, whichever module it is taken from.
 pub(super) fn base(path: &str) -> Option<&'static Base> {
     let name = last(path);
-    let name = ALIASES.iter().find(|(alias, _)| *alias == name).map_or(name, |(_, own)| own);
+    let name = ALIASES
+        .iter()
+        .find(|(alias, _)| *alias == name)
+        .map_or(name, |(_, own)| own);
     BASES.iter().find(|base| base.name == name)
 }
 
@@ -169,7 +174,10 @@ pub(super) fn data_type(path: &str) -> Option<&'static str> {
         return None;
     }
     let name = last(path);
-    TYPES.iter().find(|(class, _)| *class == name).map(|(_, name)| *name)
+    TYPES
+        .iter()
+        .find(|(class, _)| *class == name)
+        .map(|(_, name)| *name)
 }
 
 /// Whether a dotted path of the SDK is the decorator of action functions.
@@ -216,7 +224,9 @@ mod tests {
         let place = |name: &str| {
             modules.list.iter().enumerate().find_map(|(module, own)| {
                 let at = own.classes.iter().position(|class| class.name == name)?;
-                own.path.starts_with("synapse_sdk/plugins/").then_some((module, at))
+                own.path
+                    .starts_with("synapse_sdk/plugins/")
+                    .then_some((module, at))
             })
         };
         for base in &BASES {
@@ -225,13 +235,29 @@ mod tests {
                 Ancestor::Own(place) => Some(*place),
                 _ => None,
             };
-            let classes: Vec<_> = line.iter().filter_map(own).map(|at| modules.class(at)).collect();
-            let above = classes.iter().skip(1).any(|class| Some(class.name.as_str()) == base.parent);
+            let classes: Vec<_> = line
+                .iter()
+                .filter_map(own)
+                .map(|at| modules.class(at))
+                .collect();
+            let above = classes
+                .iter()
+                .skip(1)
+                .any(|class| Some(class.name.as_str()) == base.parent);
             assert!(above || base.parent.is_none(), "{}", base.name);
             let open = |name: &str| {
-                classes.iter().find_map(|class| class.methods.get(name)).copied()
+                classes
+                    .iter()
+                    .find_map(|class| class.methods.get(name))
+                    .copied()
             };
-            for name in ["execute", "_get_model", "infer", "handle_input", "handle_output"] {
+            for name in [
+                "execute",
+                "_get_model",
+                "infer",
+                "handle_input",
+                "handle_output",
+            ] {
                 let mut line = vec![base];
                 while let Some(parent) = line.last().unwrap().parent {
                     line.push(super::base(parent).unwrap());
@@ -240,7 +266,8 @@ mod tests {
                     let needed = base.needs.contains(&name).then_some(true);
                     needed.or(base.has.contains(&name).then_some(false))
                 });
-                let callable = open(name).filter(|open| *open || name == "execute" || told.is_some());
+                let callable =
+                    open(name).filter(|open| *open || name == "execute" || told.is_some());
                 assert_eq!(told, callable, "{}.{name}", base.name);
             }
             let literal = |name: &str| match modules.attribute(&line, name) {
@@ -260,20 +287,46 @@ mod tests {
                 }
                 None
             };
-            assert_eq!(own(|base| base.action_name), literal("action_name"), "{}", base.name);
-            assert_eq!(own(|base| base.category), literal("category"), "{}", base.name);
+            assert_eq!(
+                own(|base| base.action_name),
+                literal("action_name"),
+                "{}",
+                base.name
+            );
+            assert_eq!(
+                own(|base| base.category),
+                literal("category"),
+                "{}",
+                base.name
+            );
             let output = literal("output_type").map(|name| {
                 let known = TYPES.iter().find(|(class, _)| class.to_lowercase() == name);
                 known.unwrap().1.to_owned()
             });
             assert_eq!(own(|base| base.output_type), output, "{}", base.name);
-            assert_eq!(base.params.is_some(), modules.params(&line) != Params::Absent, "{}", base.name);
-            assert_eq!(modules.attribute(&line, "method"), Attribute::Absent, "{}", base.name);
+            assert_eq!(
+                base.params.is_some(),
+                modules.params(&line) != Params::Absent,
+                "{}",
+                base.name
+            );
+            assert_eq!(
+                modules.attribute(&line, "method"),
+                Attribute::Absent,
+                "{}",
+                base.name
+            );
         }
-        let index = modules.list.iter().position(|own| own.path == "synapse_sdk/plugins/types.py");
+        let index = modules
+            .list
+            .iter()
+            .position(|own| own.path == "synapse_sdk/plugins/types.py");
         for (class, name) in TYPES {
             let path = Value::Path(vec![class.to_owned()]);
-            assert_eq!(modules.data_type(index.unwrap(), &path), Ok(name.to_owned()));
+            assert_eq!(
+                modules.data_type(index.unwrap(), &path),
+                Ok(name.to_owned())
+            );
         }
     }
 }

@@ -54,21 +54,34 @@ impl Served {
         variables: Variables,
         jobs: usize,
     ) -> Self {
-        Self { environments, store, synapse, variables, jobs, servers: Mutex::default() }
+        Self {
+            environments,
+            store,
+            synapse,
+            variables,
+            jobs,
+            servers: Mutex::default(),
+        }
     }
 
     /// One that inspects in this environment.
     pub fn in_environment(self, ready: Ready) -> Result<Self, Failure> {
         let server = Arc::new(self.start(ready)?);
-        self.servers.lock().unwrap_or_else(PoisonError::into_inner).insert(None, server);
+        self.servers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(None, server);
         Ok(self)
     }
 
     fn start(&self, ready: Ready) -> Result<Server, Failure> {
         let failed = |error: std::io::Error| {
-            Failure::environment("inspect-server", format!("cannot prepare the inspection: {error}"))
-                .at(self.store.display().to_string())
-                .hint("check the disk and the permissions of the store")
+            Failure::environment(
+                "inspect-server",
+                format!("cannot prepare the inspection: {error}"),
+            )
+            .at(self.store.display().to_string())
+            .hint("check the disk and the permissions of the store")
         };
         let sdk = synapse_python::materialise(&self.store.join("sdk")).map_err(failed)?;
         let private = Private::new(&self.store.join("tmp")).map_err(failed)?;
@@ -80,14 +93,22 @@ impl Served {
             sdk,
         };
         let server = InspectServer::new(launcher, environment, private.path(), self.jobs);
-        Ok(Server { server, _ready: Some(ready), _private: private })
+        Ok(Server {
+            server,
+            _ready: Some(ready),
+            _private: private,
+        })
     }
 
     /// The server for plugins that need this Python.
     fn server(&self, requires: Option<&str>) -> Result<Arc<Server>, Failure> {
         // Held while one starts: everybody else would start the same.
         let mut servers = self.servers.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = if servers.contains_key(&None) { None } else { requires.map(str::to_owned) };
+        let key = if servers.contains_key(&None) {
+            None
+        } else {
+            requires.map(str::to_owned)
+        };
         if let Some(server) = servers.get(&key) {
             return Ok(Arc::clone(server));
         }
@@ -120,7 +141,11 @@ impl Schemas for Served {
             real: request.real,
         };
         let reply = server.server.inspect(&asked, cancel)?;
-        Ok(reply.actions.into_iter().map(|(action, own)| (action, answer(own))).collect())
+        Ok(reply
+            .actions
+            .into_iter()
+            .map(|(action, own)| (action, answer(own)))
+            .collect())
     }
 }
 

@@ -113,7 +113,11 @@ impl Module {
             Ok(parsed) => parsed,
             Err(error) => {
                 let at = usize::from(error.location.start()).min(text.len());
-                let line = text.as_bytes()[..at].iter().filter(|b| **b == b'\n').count() + 1;
+                let line = text.as_bytes()[..at]
+                    .iter()
+                    .filter(|b| **b == b'\n')
+                    .count()
+                    + 1;
                 module.broken = Some(format!("line {line} is not Python: {}", error.error));
                 return module;
             }
@@ -121,9 +125,15 @@ impl Module {
         let package = if package {
             name.to_owned()
         } else {
-            name.rsplit_once('.').map_or("", |(package, _)| package).to_owned()
+            name.rsplit_once('.')
+                .map_or("", |(package, _)| package)
+                .to_owned()
         };
-        let mut reader = Reader { module, package, maybe: HashSet::new() };
+        let mut reader = Reader {
+            module,
+            package,
+            maybe: HashSet::new(),
+        };
         reader.statements(&parsed.syntax().body, false);
         reader.module
     }
@@ -189,8 +199,16 @@ impl Reader {
                         self.module.stars.push(module.clone());
                         continue;
                     }
-                    let own = alias.asname.as_ref().unwrap_or(&alias.name).as_str().to_owned();
-                    let bound = Bound::From { module: module.clone(), name: name.to_owned() };
+                    let own = alias
+                        .asname
+                        .as_ref()
+                        .unwrap_or(&alias.name)
+                        .as_str()
+                        .to_owned();
+                    let bound = Bound::From {
+                        module: module.clone(),
+                        name: name.to_owned(),
+                    };
                     self.bind(&own, bound, conditional);
                 }
             }
@@ -273,7 +291,10 @@ impl Reader {
         }
         let certain = (typing || main) && test.elif_else_clauses.len() == 1;
         for clause in &test.elif_else_clauses {
-            self.statements(&clause.body, conditional || !certain || clause.test.is_some());
+            self.statements(
+                &clause.body,
+                conditional || !certain || clause.test.is_some(),
+            );
         }
     }
 
@@ -306,7 +327,10 @@ impl Reader {
                 if let Expr::Name(owner) = &*attribute.value
                     && let Some(Bound::Class(index)) = self.module.names.get(owner.id.as_str())
                 {
-                    let bound = bound.filter(|_| !conditional).cloned().unwrap_or(Value::Other);
+                    let bound = bound
+                        .filter(|_| !conditional)
+                        .cloned()
+                        .unwrap_or(Value::Other);
                     let name = attribute.attr.as_str().to_owned();
                     self.module.classes[*index].attributes.insert(name, bound);
                 }
@@ -323,8 +347,10 @@ impl Reader {
                 inner = function;
             }
             if let Value::Path(path) = inner {
-                self.module.unseen |= matches!(path.first().map(String::as_str),
-                    Some("globals" | "setattr" | "exec" | "vars"));
+                self.module.unseen |= matches!(
+                    path.first().map(String::as_str),
+                    Some("globals" | "setattr" | "exec" | "vars")
+                );
             } else {
                 self.module.unseen |= matches!(expression, Expr::Call(call)
                     if matches!(&*call.func, Expr::Attribute(own)
@@ -337,7 +363,11 @@ impl Reader {
         if level == 0 {
             return module.unwrap_or_default().to_owned();
         }
-        let mut package: Vec<&str> = self.package.split('.').filter(|part| !part.is_empty()).collect();
+        let mut package: Vec<&str> = self
+            .package
+            .split('.')
+            .filter(|part| !part.is_empty())
+            .collect();
         package.truncate(package.len().saturating_sub(level as usize - 1));
         package.extend(module);
         package.join(".")
@@ -345,18 +375,26 @@ impl Reader {
 }
 
 fn decorators(list: &[Decorator]) -> Vec<Value> {
-    list.iter().map(|decorator| value(&decorator.expression, 0)).collect()
+    list.iter()
+        .map(|decorator| value(&decorator.expression, 0))
+        .collect()
 }
 
 fn read_class(class: &StmtClassDef) -> Class {
-    let mut read = Class { name: class.name.as_str().to_owned(), ..Class::default() };
+    let mut read = Class {
+        name: class.name.as_str().to_owned(),
+        ..Class::default()
+    };
     if let Some(arguments) = &class.arguments {
         read.bases = arguments.args.iter().map(|base| value(base, 0)).collect();
         read.keywords = !arguments.keywords.is_empty();
     }
     if let Some(params) = &class.type_params {
-        read.type_params =
-            params.type_params.iter().map(|param| param.name().as_str().to_owned()).collect();
+        read.type_params = params
+            .type_params
+            .iter()
+            .map(|param| param.name().as_str().to_owned())
+            .collect();
     }
     class_body(&class.body, false, &mut read);
     read
@@ -365,7 +403,9 @@ fn read_class(class: &StmtClassDef) -> Class {
 fn class_body(body: &[Stmt], conditional: bool, class: &mut Class) {
     let set = |target: &Expr, own: Option<&Expr>, class: &mut Class| {
         if let Expr::Name(name) = target {
-            let own = own.filter(|_| !conditional).map_or(Value::Other, |own| value(own, 0));
+            let own = own
+                .filter(|_| !conditional)
+                .map_or(Value::Other, |own| value(own, 0));
             class.methods.remove(name.id.as_str());
             class.attributes.insert(name.id.as_str().to_owned(), own);
         }
@@ -385,7 +425,9 @@ fn class_body(body: &[Stmt], conditional: bool, class: &mut Class) {
             Stmt::AugAssign(assign) => set(&assign.target, None, class),
             Stmt::FunctionDef(function) => method(function, class),
             Stmt::ClassDef(inner) => {
-                class.attributes.insert(inner.name.as_str().to_owned(), Value::Other);
+                class
+                    .attributes
+                    .insert(inner.name.as_str().to_owned(), Value::Other);
             }
             Stmt::If(test) => {
                 class_body(&test.body, true, class);
@@ -407,13 +449,17 @@ fn class_body(body: &[Stmt], conditional: bool, class: &mut Class) {
 }
 
 fn method(function: &StmtFunctionDef, class: &mut Class) {
-    let is_abstract = decorators(&function.decorator_list).iter().any(|decorator| {
-        matches!(decorator, Value::Path(path) if path.last().is_some_and(|name| {
-            matches!(name.as_str(), "abstractmethod" | "abstractproperty")
-        }))
-    });
+    let is_abstract = decorators(&function.decorator_list)
+        .iter()
+        .any(|decorator| {
+            matches!(decorator, Value::Path(path) if path.last().is_some_and(|name| {
+                matches!(name.as_str(), "abstractmethod" | "abstractproperty")
+            }))
+        });
     class.attributes.remove(function.name.as_str());
-    class.methods.insert(function.name.as_str().to_owned(), is_abstract);
+    class
+        .methods
+        .insert(function.name.as_str().to_owned(), is_abstract);
 }
 
 /// What an expression is. `depth` counts how deep it stands in another.
@@ -443,7 +489,10 @@ fn value(expression: &Expr, depth: usize) -> Value {
         Expr::Call(call) => {
             let keywords = &call.arguments.keywords;
             let named = keywords.iter().filter_map(|keyword| {
-                Some((keyword.arg.as_ref()?.as_str().to_owned(), value(&keyword.value, depth + 1)))
+                Some((
+                    keyword.arg.as_ref()?.as_str().to_owned(),
+                    value(&keyword.value, depth + 1),
+                ))
             });
             let starred = call.arguments.args.iter().any(Expr::is_starred_expr);
             Value::Call {

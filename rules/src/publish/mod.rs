@@ -25,6 +25,7 @@ use crate::{
     bump,
     checksum::ChecksumNode,
     counters::Counters,
+    environment::base_digest,
     fileset::ignores,
     inspect::{self, InspectNode, Schemas},
     plugin::{self, Above, Plugin, Source, Trust},
@@ -53,6 +54,7 @@ pub fn fingerprint() -> Digest {
     ignores::DEFAULTS.stable_hash(&mut hasher);
     // A plugin's note holds what it was synced to.
     synapse_python::digest().stable_hash(&mut hasher);
+    base_digest().stable_hash(&mut hasher);
     for rule in [inspect::RULE, sync::RULE] {
         u64::from(rule.version).stable_hash(&mut hasher);
     }
@@ -161,7 +163,6 @@ impl Publish<'_> {
             for (at, loaded) in again.iter().zip(self.load(&sources, Trust::Nothing)) {
                 let report = &mut reports[*at];
                 report.failure = None;
-                report.early.clear();
                 plugins.extend(take(report, loaded, &mut seen).map(|plugin| (*at, plugin)));
             }
             again = self.round(&mut reports, plugins, &mut seen, rounds < 2)?;
@@ -246,8 +247,10 @@ impl Publish<'_> {
             let (graph, nodes) = self.graph(reports, plugins)?;
             let plan = synapse_engine::plan(&graph, self.session)?;
             let gone = |own: &&Nodes| {
-                let mut failures =
-                    own.stages.iter().filter_map(|(_, id)| plan.get(*id).failure.as_ref());
+                let mut failures = own
+                    .stages
+                    .iter()
+                    .filter_map(|(_, id)| plan.get(*id).failure.as_ref());
                 failures.any(|failure| failure.kind == FailureKind::MissingBlob)
             };
             let gone: Vec<usize> = nodes.iter().filter(gone).map(|own| own.at).collect();
@@ -341,9 +344,10 @@ impl Publish<'_> {
         if let Some(scanner) = known.get(&allowed) {
             return Ok(Arc::clone(scanner));
         }
-        let scanner =
-            Scanner::new(&allowed).map_err(|error| Failure::usage(error.to_string()))?;
-        Ok(Arc::clone(known.entry(allowed).or_insert(Arc::new(scanner))))
+        let scanner = Scanner::new(&allowed).map_err(|error| Failure::usage(error.to_string()))?;
+        Ok(Arc::clone(
+            known.entry(allowed).or_insert(Arc::new(scanner)),
+        ))
     }
 
     /// Raises the version of a plugin that was refused because its version is taken.

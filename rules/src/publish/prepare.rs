@@ -25,7 +25,10 @@ impl Publish<'_> {
         let mut scanners = Scanners::new();
         let mut nodes = Vec::new();
         let mut out = Vec::new();
-        for (at, plugin) in plugins.iter().filter(|(_, plugin)| plugin.head.synced.is_none()) {
+        for (at, plugin) in plugins
+            .iter()
+            .filter(|(_, plugin)| plugin.head.synced.is_none())
+        {
             match self.scanner(&mut scanners, plugin) {
                 Ok(scanner) => nodes.push((*at, self.syncing(&mut builder, plugin, &scanner))),
                 Err(failure) => {
@@ -37,7 +40,9 @@ impl Publish<'_> {
         }
         let mut again = Vec::new();
         if !nodes.is_empty() {
-            let graph = builder.build().map_err(|cycle| Failure::bug(cycle.to_string()))?;
+            let graph = builder
+                .build()
+                .map_err(|cycle| Failure::bug(cycle.to_string()))?;
             let graph = Arc::new(graph);
             let plan = synapse_engine::plan(&graph, self.session)?;
             let done = synapse_engine::run(&graph, &plan, self.session);
@@ -45,14 +50,17 @@ impl Publish<'_> {
                 let report = &mut reports[at];
                 let mut stages: Vec<Stage> = stages
                     .into_iter()
-                    .map(|(stage, id)| Stage { stage, report: done.get(id).clone() })
+                    .map(|(stage, id)| Stage {
+                        stage,
+                        report: done.get(id).clone(),
+                    })
                     .collect();
                 let last = stages.last().map(|stage| &stage.report);
                 let outcome = last.filter(|last| last.state == NodeState::Done);
                 let outcome = outcome.and_then(|last| last.outcome.clone());
                 let state = last.map(|last| last.state);
                 stages.retain(|stage| stage.report.state != NodeState::Idle);
-                report.early = stages;
+                report.keep_early(stages);
                 let Some(outcome) = outcome else {
                     out.push(at);
                     failed(report, state);
@@ -80,7 +88,10 @@ impl Publish<'_> {
 
 fn failed(report: &mut PluginReport, last: Option<NodeState>) {
     report.stages.clone_from(&report.early);
-    let failure = report.stages.iter().find_map(|stage| stage.report.failure.clone());
+    let failure = report
+        .stages
+        .iter()
+        .find_map(|stage| stage.report.failure.clone());
     report.status = match (&failure, last) {
         (Some(failure), _) => failed_status(failure),
         (None, Some(NodeState::Skipped)) => Status::Skipped,

@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use synapse_engine::{
-    Decision, Failure, FailureKind, NodeReport, NodeState, Outcome, Plan,
-};
+use synapse_engine::{Decision, Failure, FailureKind, NodeReport, NodeState, Outcome, Plan};
 
 use super::Nodes;
 use crate::{
@@ -70,6 +68,28 @@ impl PluginReport {
             .report
             .outcome
             .as_deref()
+    }
+}
+
+impl PluginReport {
+    /// Takes stages that were done ahead; one that ran in an earlier round, and whose result is
+    /// only found again in this, is still told as run.
+    pub(super) fn keep_early(&mut self, stages: Vec<Stage>) {
+        let before = std::mem::take(&mut self.early);
+        let ran = |stage: &Stage| {
+            let report = &stage.report;
+            matches!(report.decision, Decision::Run(_)) && report.state == NodeState::Done
+        };
+        self.early = stages
+            .into_iter()
+            .map(|stage| {
+                let old = before.iter().find(|old| old.stage == stage.stage);
+                match old.filter(|old| ran(old) && stage.report.decision.is_known()) {
+                    Some(old) => old.clone(),
+                    None => stage,
+                }
+            })
+            .collect();
     }
 }
 

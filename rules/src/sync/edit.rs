@@ -13,8 +13,8 @@ use super::{
 };
 use crate::config::yaml::{self, Node, Style, Value};
 
-/// Differences mended in one file; more are no edit.
-const MAX_STEPS: usize = 2000;
+/// Steps for each value of the file and of what it is to say; more lead nowhere.
+const STEPS: usize = 3;
 
 /// Why a file was not edited.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -50,11 +50,17 @@ struct Spot<'a> {
 /// The file with as few changes as make it read as `wanted`.
 pub fn edit(bytes: &[u8], wanted: &Json) -> Result<Vec<u8>, Refused> {
     let mut bytes = bytes.to_vec();
-    let whole = |at| Refused { path: "the file".to_owned(), at };
+    let whole = |at| Refused {
+        path: "the file".to_owned(),
+        at,
+    };
     let mut layout = None;
     let mut last = whole(0);
     let mut seen = HashSet::new();
-    for _ in 0..MAX_STEPS {
+    let mut steps = None;
+    let mut step = 0;
+    loop {
+        step += 1;
         let splice = {
             let document = yaml::parse(&bytes, "config.yaml");
             let Some(root) = &document.root else {
@@ -64,6 +70,10 @@ pub fn edit(bytes: &[u8], wanted: &Json) -> Result<Vec<u8>, Refused> {
             if now == *wanted {
                 return Ok(bytes);
             }
+            let most = *steps.get_or_insert_with(|| STEPS * (size(&now) + size(wanted)));
+            if step > most {
+                return Err(last);
+            }
             // A step that leads back to where we were leads nowhere.
             if !seen.insert(now.to_string()) {
                 return Err(last);
@@ -71,15 +81,34 @@ pub fn edit(bytes: &[u8], wanted: &Json) -> Result<Vec<u8>, Refused> {
             let text = Text::new(&document.source);
             let layout = *layout.get_or_insert_with(|| text.layout(root));
             let flow = text.is_flow(root);
-            let spot = Spot { after: root.start, column: 0, flow, item: false, path: "" };
-            let editor = Editor { text: &text, layout };
+            let spot = Spot {
+                after: root.start,
+                column: 0,
+                flow,
+                item: false,
+                path: "",
+            };
+            let editor = Editor {
+                text: &text,
+                layout,
+            };
             let splice = editor.differ(root, wanted, spot)?;
             splice.ok_or_else(|| last.clone())?
         };
-        last = Refused { path: last.path.clone(), at: splice.range.start };
+        last = Refused {
+            path: last.path.clone(),
+            at: splice.range.start,
+        };
         bytes.splice(splice.range, splice.text.into_bytes());
     }
-    Err(last)
+}
+
+fn size(value: &Json) -> usize {
+    1 + match value {
+        Json::Object(map) => map.values().map(size).sum(),
+        Json::Array(list) => list.iter().map(size).sum(),
+        _ => 0,
+    }
 }
 
 struct Editor<'t> {
@@ -91,7 +120,10 @@ type Found = Result<Option<Splice>, Refused>;
 
 impl Editor<'_> {
     fn refuse<T>(path: &str, at: usize) -> Result<T, Refused> {
-        Err(Refused { path: path.to_owned(), at })
+        Err(Refused {
+            path: path.to_owned(),
+            at,
+        })
     }
 
     /// The first change that brings `node` nearer to `wanted`.
@@ -138,20 +170,30 @@ impl Editor<'_> {
                 let Some(after) = self.text.after_colon(name) else {
                     return Self::refuse(&path, name.start);
                 };
-                let spot = Spot { after, column, flow, item: false, path: &path };
+                let spot = Spot {
+                    after,
+                    column,
+                    flow,
+                    item: false,
+                    path: &path,
+                };
                 if let Some(splice) = self.differ(value, wanted, spot)? {
                     return Ok(Some(splice));
                 }
                 continue;
             }
-            let merged = pairs.iter().find(|(name, _)| name.key_text().as_deref() == Some(key));
+            let merged = pairs
+                .iter()
+                .find(|(name, _)| name.key_text().as_deref() == Some(key));
             if merged.is_none_or(|(_, value)| value.to_json() != *wanted) {
                 missing.push((key.as_str(), wanted));
             }
         }
         // What comes before what goes: a mapping is never left empty.
         if let Some((key, value)) = missing.first() {
-            return self.insert_pair(node, &own, (key, value), Spot { flow, ..spot }).map(Some);
+            return self
+                .insert_pair(node, &own, (key, value), Spot { flow, ..spot })
+                .map(Some);
         }
         for (at, (key, value)) in own.iter().enumerate() {
             let name = key.key_text().unwrap_or_default();
@@ -161,7 +203,12 @@ impl Editor<'_> {
                 let Some(end) = self.text.pair_end(key, value) else {
                     return Self::refuse(&join(spot.path, &name), key.start);
                 };
-                return Ok(Some(self.remove_pair(key.start..end, next, before.copied(), flow)));
+                return Ok(Some(self.remove_pair(
+                    key.start..end,
+                    next,
+                    before.copied(),
+                    flow,
+                )));
             }
         }
         // Merged pairs that should not be there cannot be taken out here.
@@ -176,7 +223,9 @@ impl Editor<'_> {
         spot: Spot<'_>,
     ) -> Result<Splice, Refused> {
         let column = self.text.column(node.start);
-        let last = own.last().map(|(key, value)| self.text.pair_end(key, value));
+        let last = own
+            .last()
+            .map(|(key, value)| self.text.pair_end(key, value));
         if spot.flow {
             let pair = format!("{}: {}", emit::text(key, true), emit::inside(value));
             let Some(last) = last else {
@@ -202,7 +251,10 @@ impl Editor<'_> {
         before: Option<&(Node, Node)>,
         flow: bool,
     ) -> Splice {
-        let delete = |range| Splice { range, text: String::new() };
+        let delete = |range| Splice {
+            range,
+            text: String::new(),
+        };
         if flow {
             let before = before.and_then(|(key, value)| self.text.pair_end(key, value));
             return match (before, next) {
@@ -218,7 +270,10 @@ impl Editor<'_> {
         // It shares its line with the dash of an item.
         match next {
             Some(next) => delete(pair.start..next),
-            None => Splice { range: pair, text: "{}".to_owned() },
+            None => Splice {
+                range: pair,
+                text: "{}".to_owned(),
+            },
         }
     }
 
@@ -232,7 +287,8 @@ impl Editor<'_> {
         let new = &list[prefix..list.len() - suffix];
         let name = |item: &Json| item.get("name").cloned();
         let there = |item: &Json, others: &[Json]| {
-            name(item).is_some_and(|own| others.iter().any(|other| name(other) == Some(own.clone())))
+            name(item)
+                .is_some_and(|own| others.iter().any(|other| name(other) == Some(own.clone())))
         };
         let path = format!("{}.{prefix}", spot.path);
         match (old.first(), new.first()) {
@@ -249,7 +305,17 @@ impl Editor<'_> {
                 let own = &items[prefix];
                 let flow = spot.flow || self.text.is_flow(node);
                 let column = self.text.column(node.start);
-                self.differ(own, item, Spot { after: own.start, column, flow, item: true, path: &path })
+                self.differ(
+                    own,
+                    item,
+                    Spot {
+                        after: own.start,
+                        column,
+                        flow,
+                        item: true,
+                        path: &path,
+                    },
+                )
             }
         }
     }
@@ -272,7 +338,11 @@ impl Editor<'_> {
         }
         let start = self.text.start(node);
         let column = self.text.column(start);
-        let line = format!("{}- {}", " ".repeat(column), self.layout.block(item, column + 2));
+        let line = format!(
+            "{}- {}",
+            " ".repeat(column),
+            self.layout.block(item, column + 2)
+        );
         let newline = self.layout.newline;
         if let Some(before) = before {
             let at = self.text.line_end(self.text.end(before));
@@ -294,9 +364,15 @@ impl Editor<'_> {
     ) -> Result<Splice, Refused> {
         let item = &items[at];
         let end = self.text.end(item);
-        let delete = |range| Splice { range, text: String::new() };
+        let delete = |range| Splice {
+            range,
+            text: String::new(),
+        };
         if self.text.is_flow(node) {
-            return match (at.checked_sub(1).and_then(|at| items.get(at)), items.get(at + 1)) {
+            return match (
+                at.checked_sub(1).and_then(|at| items.get(at)),
+                items.get(at + 1),
+            ) {
                 (Some(before), _) => Ok(delete(self.text.end(before)..end)),
                 (None, Some(next)) => Ok(delete(item.start..next.start)),
                 (None, None) => Self::refuse(path, item.start),
@@ -315,11 +391,17 @@ impl Editor<'_> {
     fn wrap(&self, node: &Node, spot: Spot<'_>) -> Splice {
         if spot.flow {
             let text = format!("{{entrypoint: {}}}", self.text.of(node.span()));
-            return Splice { range: node.span(), text };
+            return Splice {
+                range: node.span(),
+                text,
+            };
         }
         let indent = " ".repeat(spot.column + self.layout.step);
         let text = format!("{}{indent}entrypoint: ", self.layout.newline);
-        Splice { range: spot.after..node.start, text }
+        Splice {
+            range: spot.after..node.start,
+            text,
+        }
     }
 
     fn replace(
@@ -337,7 +419,11 @@ impl Editor<'_> {
         if spot.item {
             let range = node.start..self.text.end(node);
             let column = self.text.column(node.start);
-            let text = if spot.flow { emit::inside(wanted) } else { self.layout.block(wanted, column) };
+            let text = if spot.flow {
+                emit::inside(wanted)
+            } else {
+                self.layout.block(wanted, column)
+            };
             return Ok(Splice { range, text });
         }
         let Some(old) = self.text.value(node, spot.after, home) else {
@@ -346,13 +432,19 @@ impl Editor<'_> {
         if many && !spot.flow {
             let block = self.layout.value(wanted, spot.column);
             if self.text.of(spot.after..old.end).contains(['\n', '\r']) {
-                return Ok(Splice { range: spot.after..old.end, text: block });
+                return Ok(Splice {
+                    range: spot.after..old.end,
+                    text: block,
+                });
             }
             // A comment stays on the line of its key.
             let end = self.text.line_end(old.end);
             let rest = self.text.of(old.end..end).trim();
             let gap = if rest.is_empty() { "" } else { " " };
-            return Ok(Splice { range: spot.after..end, text: format!("{gap}{rest}{block}") });
+            return Ok(Splice {
+                range: spot.after..end,
+                text: format!("{gap}{rest}{block}"),
+            });
         }
         let text = match (wanted, node.as_scalar().filter(|_| home)) {
             (Json::String(new), Some(scalar)) if node.as_text().is_some() => {
@@ -366,18 +458,31 @@ impl Editor<'_> {
         }
         // A block collection begins on a line of its own.
         let start = if self.text.of(spot.after..old.start).contains(['\n', '\r']) {
-            return Ok(Splice { range: spot.after..old.end, text: format!(" {text}") });
+            return Ok(Splice {
+                range: spot.after..old.end,
+                text: format!(" {text}"),
+            });
         } else {
             old.start
         };
-        Ok(Splice { range: start..old.end, text })
+        Ok(Splice {
+            range: start..old.end,
+            text,
+        })
     }
 }
 
 fn insert(at: usize, text: String) -> Splice {
-    Splice { range: at..at, text }
+    Splice {
+        range: at..at,
+        text,
+    }
 }
 
 fn join(path: &str, key: &str) -> String {
-    if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
+    if path.is_empty() {
+        key.to_owned()
+    } else {
+        format!("{path}.{key}")
+    }
 }

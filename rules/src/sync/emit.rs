@@ -32,15 +32,21 @@ impl Layout {
             Json::Array(list) if !list.is_empty() => column + self.dash,
             _ => return format!(" {}", inline(value)),
         };
-        format!("{}{}{}", self.newline, " ".repeat(deeper), self.block(value, deeper))
+        format!(
+            "{}{}{}",
+            self.newline,
+            " ".repeat(deeper),
+            self.block(value, deeper)
+        )
     }
 
     /// A value in a block whose first line starts at `column`, its first line not indented.
     pub(super) fn block(&self, value: &Json, column: usize) -> String {
         let lines: Vec<String> = match value {
-            Json::Object(map) if !map.is_empty() => {
-                map.iter().map(|(key, value)| self.pair(key, value, column)).collect()
-            }
+            Json::Object(map) if !map.is_empty() => map
+                .iter()
+                .map(|(key, value)| self.pair(key, value, column))
+                .collect(),
             Json::Array(list) if !list.is_empty() => list
                 .iter()
                 .map(|item| format!("- {}", self.block(item, column + 2)))
@@ -100,12 +106,18 @@ fn float_text(float: f64) -> String {
 
 /// A text, quoted where it must be.
 pub(super) fn text(text: &str, flow: bool) -> String {
-    if is_plain(text, flow) { text.to_owned() } else { double(text) }
+    if is_plain(text, flow) {
+        text.to_owned()
+    } else {
+        double(text)
+    }
 }
 
 /// A text in the quotes that stood there before.
 pub(super) fn text_like(new: &str, old: Style, flow: bool) -> String {
-    let one_line = !new.chars().any(|c| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}'));
+    let one_line = !new
+        .chars()
+        .any(|c| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}'));
     match old {
         Style::Single if one_line => format!("'{}'", new.replace('\'', "''")),
         Style::Double => double(new),
@@ -181,14 +193,21 @@ mod tests {
         assert_eq!(text("a:b", true), "\"a:b\"");
         assert_eq!(inline(&json!(1e-5)), "1.0e-5");
         assert_eq!(inline(&json!(1e300)), "1.0e+300");
-        assert_eq!(inline(&json!({"a": [1, "b,c", null, true, {}]})), "{a: [1, \"b,c\", null, true, {}]}");
+        assert_eq!(
+            inline(&json!({"a": [1, "b,c", null, true, {}]})),
+            "{a: [1, \"b,c\", null, true, {}]}"
+        );
         assert_eq!(text_like("it's", Style::Single, false), "'it''s'");
     }
 
     #[test]
     fn blocks_follow_the_layout() {
         let value = json!({"a": {"b": [{"c": 1, "d": {"e": []}}, [1, 2]]}, "f": {}});
-        let layout = |step, dash| Layout { newline: "\n", step, dash };
+        let layout = |step, dash| Layout {
+            newline: "\n",
+            step,
+            dash,
+        };
         assert_eq!(
             layout(2, 2).block(&value, 0),
             "a:\n  b:\n    - c: 1\n      d:\n        e: []\n    - - 1\n      - 2\nf: {}"

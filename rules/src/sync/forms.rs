@@ -34,7 +34,13 @@ fn shown(form: &Form) -> Option<Vec<Json>> {
             DROPPED.contains(&name) || form.excluded.iter().any(|own| own == name)
         })
     };
-    (!form.hidden).then(|| form.fields.iter().filter(|item| !hidden(item)).cloned().collect())
+    (!form.hidden).then(|| {
+        form.fields
+            .iter()
+            .filter(|item| !hidden(item))
+            .cloned()
+            .collect()
+    })
 }
 
 /// The form of a training: every field must be filled in.
@@ -81,7 +87,11 @@ mod tests {
     use super::*;
 
     fn form(fields: &[Json]) -> Form {
-        Form { fields: fields.to_vec(), excluded: vec!["cache_dir".into()], hidden: false }
+        Form {
+            fields: fields.to_vec(),
+            excluded: vec!["cache_dir".into()],
+            hidden: false,
+        }
     }
 
     #[test]
@@ -95,7 +105,10 @@ mod tests {
             serde_json::to_string(&train(&own)).unwrap(),
             r#"[{"$formkit":"number","name":"epochs","label":"Epochs","value":1,"required":true,"min":1,"number":true}]"#
         );
-        let hidden = Form { hidden: true, ..own };
+        let hidden = Form {
+            hidden: true,
+            ..own
+        };
         assert_eq!(train(&hidden), None);
     }
 
@@ -105,11 +118,20 @@ mod tests {
         let field = json!({"$formkit": "text", "name": "name"});
         let own = form(std::slice::from_ref(&field));
         assert_eq!(upload(None, None), Some(vec![group.clone()]));
-        assert_eq!(upload(Some(&own), None), Some(vec![field.clone(), group.clone()]));
-        assert_eq!(upload(None, Some(&json!([field]))), Some(vec![field.clone(), group]));
+        assert_eq!(
+            upload(Some(&own), None),
+            Some(vec![field.clone(), group.clone()])
+        );
+        assert_eq!(
+            upload(None, Some(&json!([field]))),
+            Some(vec![field.clone(), group])
+        );
         assert_eq!(upload(Some(&own), Some(&json!({"a": 1}))), None);
         let mine = json!({"$formkit": "select", "name": "group_name"});
-        assert_eq!(upload(Some(&own), Some(&json!([mine]))), Some(vec![field.clone(), mine]));
+        assert_eq!(
+            upload(Some(&own), Some(&json!([mine]))),
+            Some(vec![field.clone(), mine])
+        );
         let theirs = form(&[json!({"name": "group_name"}), field.clone()]);
         assert_eq!(upload(Some(&theirs), None), Some(theirs.fields.clone()));
     }

@@ -36,7 +36,11 @@ impl<'t> Text<'t> {
     pub(super) fn next_line(&self, at: usize) -> usize {
         let end = self.line_end(at);
         let rest = self.of(end..self.source.full().len());
-        let gap = if rest.starts_with("\r\n") { 2 } else { usize::from(!rest.is_empty()) };
+        let gap = if rest.starts_with("\r\n") {
+            2
+        } else {
+            usize::from(!rest.is_empty())
+        };
         end + gap
     }
 
@@ -58,15 +62,26 @@ impl<'t> Text<'t> {
 
     /// Whether a collection is written in brackets.
     pub(super) fn is_flow(&self, node: &Node) -> bool {
-        let collection = !matches!(node.value, Value::Scalar(_));
+        let collection = match &node.value {
+            Value::Scalar(_) => false,
+            Value::Mapping(_) => true,
+            // A list that stands as far out as its key begins at its first item.
+            Value::Sequence(items) => items.first().is_none_or(|item| item.start != node.start),
+        };
         collection && self.of(node.start..node.start + 1).starts_with(['{', '['])
     }
 
     /// The pairs of a mapping that stand in it, in the file's order: not those merged in.
     pub(super) fn own_pairs<'n>(&self, node: &'n Node) -> Vec<&'n (Node, Node)> {
-        let end = if self.is_flow(node) { node.end } else { self.block_end(node) };
+        let end = if self.is_flow(node) {
+            node.end
+        } else {
+            self.block_end(node)
+        };
         let pairs = node.as_mapping().unwrap_or_default().iter();
-        pairs.filter(|(key, _)| (node.start..end).contains(&key.start)).collect()
+        pairs
+            .filter(|(key, _)| (node.start..end).contains(&key.start))
+            .collect()
     }
 
     /// Whether every item of a list stands in it: no alias among them.
@@ -99,7 +114,8 @@ impl<'t> Text<'t> {
         if home && node.span().is_empty() {
             return Some(after..after);
         }
-        if home && !matches!(&node.value, Value::Scalar(scalar)
+        if home
+            && !matches!(&node.value, Value::Scalar(scalar)
             if scalar.style == crate::config::node::Style::Block)
         {
             return Some(node.start..self.end(node));
@@ -107,11 +123,15 @@ impl<'t> Text<'t> {
         let gap = rest.len() - rest.trim_start().len();
         let token = &rest[gap..];
         if home {
-            return token.starts_with(['|', '>', '&', '!']).then(|| after + gap..node.end);
+            return token
+                .starts_with(['|', '>', '&', '!'])
+                .then(|| after + gap..node.end);
         }
         let end = token.find(|c: char| c.is_whitespace() || matches!(c, ',' | ']' | '}'));
         let end = end.unwrap_or(token.len());
-        token.starts_with('*').then(|| after + gap..after + gap + end)
+        token
+            .starts_with('*')
+            .then(|| after + gap..after + gap + end)
     }
 
     /// The end of a pair as written.
@@ -128,7 +148,9 @@ impl<'t> Text<'t> {
             _ if self.is_flow(node) => node.end,
             Value::Mapping(_) => {
                 let pairs = self.own_pairs(node);
-                let ends = pairs.iter().filter_map(|(key, value)| self.pair_end(key, value));
+                let ends = pairs
+                    .iter()
+                    .filter_map(|(key, value)| self.pair_end(key, value));
                 ends.max().unwrap_or(node.start).max(self.block_end(node))
             }
             Value::Sequence(items) => {
@@ -160,7 +182,8 @@ impl<'t> Text<'t> {
                 continue;
             }
             let marker = indent == 0 && (body.starts_with("---") || body.starts_with("..."));
-            let inside = indent > column || (indent == column && (!dashes || body.starts_with('-')));
+            let inside =
+                indent > column || (indent == column && (!dashes || body.starts_with('-')));
             if marker || !inside {
                 break;
             }
@@ -185,7 +208,11 @@ impl<'t> Text<'t> {
             Some(at) if full[..at].ends_with('\r') => "\r\n",
             _ => "\n",
         };
-        let mut layout = Layout { newline, step: 0, dash: usize::MAX };
+        let mut layout = Layout {
+            newline,
+            step: 0,
+            dash: usize::MAX,
+        };
         self.examples(root, &mut layout);
         if layout.step == 0 {
             layout.step = 2;
@@ -205,7 +232,9 @@ impl<'t> Text<'t> {
             if value.start < key.end || !apart || self.is_flow(value) {
                 continue;
             }
-            let deeper = self.column(self.start(value)).saturating_sub(self.column(key.start));
+            let deeper = self
+                .column(self.start(value))
+                .saturating_sub(self.column(key.start));
             match &value.value {
                 Value::Mapping(_) if layout.step == 0 => layout.step = deeper,
                 Value::Sequence(_) if layout.dash == usize::MAX => layout.dash = deeper,

@@ -23,7 +23,10 @@ use crate::{
 /// The rule. Raise the version whenever the same file and inspection would give other bytes.
 ///
 /// 1: entrypoint, method, types, forms, new actions; edits of the bytes concerned.
-pub const RULE: Rule = Rule { name: "sync", version: 1 };
+pub const RULE: Rule = Rule {
+    name: "sync",
+    version: 1,
+};
 
 /// A configuration, synced.
 #[derive(Debug, Clone)]
@@ -50,7 +53,11 @@ impl SyncNode {
     /// The synced configuration of `plugin`, kept in `store` unless `scanner` finds credentials
     /// in it.
     pub fn new(plugin: Arc<Plugin>, scanner: Arc<Scanner>, store: Arc<dyn Store>) -> Self {
-        Self { plugin, scanner, store }
+        Self {
+            plugin,
+            scanner,
+            store,
+        }
     }
 }
 
@@ -64,22 +71,39 @@ pub fn bytes(source: &[u8], shown: &str, inspection: &Inspection) -> Result<Sync
     let target = wanted(&own.json, inspection);
     let form = |action: &&str| {
         let own = target.json.get("actions")?.get(*action)?;
-        let list = own.get("ui_schema").or_else(|| own.get("hyperparameters")?.get("train_ui_schemas"));
+        let list = own
+            .get("ui_schema")
+            .or_else(|| own.get("hyperparameters")?.get("train_ui_schemas"));
         Some(((*action).to_owned(), list?.clone()))
     };
     let forms = FORMS.iter().filter_map(form).collect();
     let notes = inspection.notes.clone();
     if target.changes.is_empty() {
-        return Ok(Synced { bytes: None, changes: Vec::new(), forms, notes });
+        return Ok(Synced {
+            bytes: None,
+            changes: Vec::new(),
+            forms,
+            notes,
+        });
     }
     let edited = edit(source, &target.json).map_err(|error| refused(&error, source, shown))?;
     // Nothing that is right may come out wrong.
     let after = config::parse(&edited, shown);
     match after.config {
-        Some(after) if after.json == target.json => {
-            Ok(Synced { bytes: Some(edited), changes: target.changes, forms, notes })
-        }
-        _ => Err(refused(&Refused { path: "the file".to_owned(), at: 0 }, source, shown)),
+        Some(after) if after.json == target.json => Ok(Synced {
+            bytes: Some(edited),
+            changes: target.changes,
+            forms,
+            notes,
+        }),
+        _ => Err(refused(
+            &Refused {
+                path: "the file".to_owned(),
+                at: 0,
+            },
+            source,
+            shown,
+        )),
     }
 }
 
@@ -87,9 +111,12 @@ pub fn bytes(source: &[u8], shown: &str, inspection: &Inspection) -> Result<Sync
 pub fn refused(error: &Refused, source: &[u8], shown: &str) -> Failure {
     let at = error.at.min(source.len());
     let place = config::source::Source::new(source, shown).position(at);
-    Failure::user("sync-refused", format!("what the code says cannot be written into {shown}: {error}"))
-        .at(format!("{shown}:{}:{}", place.0, place.1))
-        .hint("write the action's keys out, without anchors, aliases or tags")
+    Failure::user(
+        "sync-refused",
+        format!("what the code says cannot be written into {shown}: {error}"),
+    )
+    .at(format!("{shown}:{}:{}", place.0, place.1))
+    .hint("write the action's keys out, without anchors, aliases or tags")
 }
 
 fn value(of: impl serde::Serialize) -> Result<Json, Failure> {
@@ -102,22 +129,34 @@ impl Node for SyncNode {
     }
 
     fn label(&self) -> Label {
-        Label { stage: "sync".to_owned(), subject: self.plugin.subject() }
+        Label {
+            stage: "sync".to_owned(),
+            subject: self.plugin.subject(),
+        }
     }
 
     fn manifest(&self, inputs: Inputs<'_>, out: &mut dyn Manifest) -> Result<(), Pending> {
-        out.input("config", Input::Digest(self.plugin.source_config().ok_or(Pending)?.digest));
+        out.input(
+            "config",
+            Input::Digest(self.plugin.source_config().ok_or(Pending)?.digest),
+        );
         out.input("inspection", Input::Digest(inputs.output(0, "inspection")?));
         Ok(())
     }
 
     /// A synced file that is gone from the store is made again.
     fn present(&self, outcome: &Outcome) -> bool {
-        outcome.blobs().all(|(blob, size)| self.store.has_blob(&blob, size))
+        outcome
+            .blobs()
+            .all(|(blob, size)| self.store.has_blob(&blob, size))
     }
 
     fn run(&self, context: &Context<'_>) -> Result<Outcome, Failure> {
-        let inspection = context.input(0)?.get("inspection").cloned().unwrap_or_default();
+        let inspection = context
+            .input(0)?
+            .get("inspection")
+            .cloned()
+            .unwrap_or_default();
         let inspection: Inspection = serde_json::from_value(inspection)
             .map_err(|error| Failure::bug(format!("an inspection cannot be read: {error}")))?;
         let (source, shown) = self.plugin.read_source_config()?;
@@ -133,7 +172,10 @@ impl Node for SyncNode {
         let mut file = context.writer()?;
         file.write_all(&bytes).map_err(|error| {
             let what = "writing a configuration".to_owned();
-            store_failure(&StoreError::Io { what, source: error })
+            store_failure(&StoreError::Io {
+                what,
+                source: error,
+            })
         })?;
         let (digest, size) = (Digest::of(&bytes), bytes.len() as u64);
         context.place(file, &digest, size)?;

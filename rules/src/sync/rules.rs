@@ -38,7 +38,10 @@ pub fn wanted(json: &Json, inspection: &Inspection) -> Wanted {
             let described = inspection.actions.get(name).unwrap_or(&blank);
             let own = action(name, value, described);
             if !own.is_empty() {
-                changes.push(Change { action: name.clone(), changes: own });
+                changes.push(Change {
+                    action: name.clone(),
+                    changes: own,
+                });
             }
         }
         for (name, described) in &inspection.found {
@@ -46,7 +49,10 @@ pub fn wanted(json: &Json, inspection: &Inspection) -> Wanted {
             let mut own = vec!["new".to_owned()];
             own.extend(action(name, &mut value, described));
             actions.insert(name.clone(), value);
-            changes.push(Change { action: name.clone(), changes: own });
+            changes.push(Change {
+                action: name.clone(),
+                changes: own,
+            });
         }
     }
     Wanted { json, changes }
@@ -65,13 +71,20 @@ fn action(name: &str, value: &mut Json, described: &Described) -> Vec<String> {
         let old = own.get("entrypoint").and_then(Json::as_str);
         // In the spelling of the file.
         let dotted = old.is_some_and(|old| !old.contains(':'));
-        let place = if dotted { place.replace(':', ".") } else { place.clone() };
+        let place = if dotted {
+            place.replace(':', ".")
+        } else {
+            place.clone()
+        };
         set(&mut own, "entrypoint", &place, &mut changes);
     }
     if let Some(method) = method(name, described) {
         set(&mut own, "method", method.as_str(), &mut changes);
     }
-    for (key, name) in [("input_type", &described.input_type), ("output_type", &described.output_type)] {
+    for (key, name) in [
+        ("input_type", &described.input_type),
+        ("output_type", &described.output_type),
+    ] {
         if let Some(name) = name {
             set(&mut own, key, name, &mut changes);
         }
@@ -113,12 +126,17 @@ fn form(name: &str, own: &mut Map<String, Json>, described: &Described, changes:
             let Some(fields) = described.form.as_ref().and_then(forms::train) else {
                 return;
             };
-            let there = own.get("hyperparameters").and_then(|all| all.get("train_ui_schemas"));
+            let there = own
+                .get("hyperparameters")
+                .and_then(|all| all.get("train_ui_schemas"));
             let fields = Json::Array(fields);
             if there == Some(&fields) || (there.is_none() && fields == Json::Array(Vec::new())) {
                 return;
             }
-            changes.push(format!("hyperparameters.train_ui_schemas={}", names(&fields)));
+            changes.push(format!(
+                "hyperparameters.train_ui_schemas={}",
+                names(&fields)
+            ));
             let all = own.entry("hyperparameters").or_insert(Json::Null);
             if !all.is_object() {
                 *all = Json::Object(Map::new());
@@ -145,7 +163,12 @@ fn form(name: &str, own: &mut Map<String, Json>, described: &Described, changes:
 
 /// The names of a form's fields, as people see them.
 fn names(fields: &Json) -> String {
-    let name = |item: &Json| item.get("name").and_then(Json::as_str).unwrap_or("?").to_owned();
+    let name = |item: &Json| {
+        item.get("name")
+            .and_then(Json::as_str)
+            .unwrap_or("?")
+            .to_owned()
+    };
     let names = fields.as_array().into_iter().flatten().map(name);
     format!("[{}]", names.collect::<Vec<_>>().join(", "))
 }
