@@ -1,5 +1,5 @@
-//! Owns the demonstration: the sample workspace published twice on this machine, and where the
-//! releases lie.
+//! Owns the demonstration: the sample workspace published twice on this machine, where the releases
+//! lie, and an action run.
 
 use std::{
     fs,
@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use crate::{bench::private_home, process::measure_output, repo};
 
-/// Publishes the sample workspace twice, on this machine alone.
+/// Publishes the sample workspace twice and runs an action, on this machine alone.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Use this `synapse` instead of building one.
@@ -68,12 +68,49 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
     for release in &releases {
         println!("  {}", release.display());
     }
-    println!("\nrunning actions comes with the next release");
+    println!();
+    let ran = train(&synapse, &folder, &home)?;
     println!(
         "all of this is in {}: delete it when you are done",
         folder.display()
     );
-    Ok(total("nodes_run") == Some(0) && total("up_to_date") == total("plugins"))
+    Ok(ran && total("nodes_run") == Some(0) && total("up_to_date") == total("plugins"))
+}
+
+/// Trains a line on five points, twice: the first run makes the environment, the second finds it.
+/// Then reads values off the model that came of it. True when they are the right ones.
+fn train(synapse: &Path, folder: &Path, home: &Path) -> Result<bool> {
+    let workspace = folder.join("actions");
+    copy(&repo::root()?.join("fixtures/actions"), &workspace)?;
+    let plugin = workspace.join("plugins/synapse-line-fit-plugin");
+    println!("a copy of fixtures/actions: {}\n", workspace.display());
+    let command = |line: &str, params: Option<&str>| {
+        let mut command = Command::new(synapse);
+        command.current_dir(&plugin);
+        private_home(&mut command, home);
+        command.args(line.split(' '));
+        if let Some(params) = params {
+            command.args(["--params", params]);
+        }
+        let params = params.map_or_else(String::new, |text| format!(" --params '{text}'"));
+        println!("$ synapse {line}{params}");
+        command
+    };
+    let add = "dataset add samples/points --name points --id 7";
+    let train = "plugin run train --mode local";
+    let params = Some(r#"{"dataset": 7, "epochs": 200}"#);
+    for (line, params) in [(add, None), (train, params), (train, params)] {
+        let status = command(line, params)
+            .status()
+            .context("synapse does not start")?;
+        ensure!(status.success(), "`synapse {line}` failed: {status}");
+        println!();
+    }
+    let read = Some(r#"{"model": 1, "at": [10]}"#);
+    let (_, output) = measure_output(&mut command("plugin run inference --json", read))?;
+    let document: serde_json::Value = serde_json::from_slice(&output)?;
+    println!("  the line at 10: {}\n", document["result"]["predictions"]);
+    Ok(document["result"]["predictions"] == serde_json::json!([21.0]))
 }
 
 /// Copies a folder with its symlinks and modes.
