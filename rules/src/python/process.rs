@@ -420,7 +420,7 @@ mod tests {
             [
                 ("PATH", "/bin"),
                 ("LC_ALL", "C"),
-                ("HOME", "/home/me"),
+                ("HOME", "/users/me"),
                 ("SYNAPSE_ACCESS_TOKEN", "canary"),
                 ("GITHUB_TOKEN", "canary"),
                 ("PIP_INDEX_URL", "https://me:canary@host/simple"),
