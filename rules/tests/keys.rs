@@ -19,8 +19,10 @@ use synapse_rules::{
     checksum::ChecksumNode,
     client::{Backend, ClientError, Release, Slot, Upload},
     counters::Counters,
+    inspect::{InspectNode, NoSchemas},
     plugin::{self, Above, Plugin, Source, Trust},
     secrets::Scanner,
+    sync::SyncNode,
     target::Target,
     upload::UploadNode,
 };
@@ -181,7 +183,13 @@ impl Bench {
         let archive = ArchiveNode::new(Arc::clone(&plugin), scanner, counters);
         let archive = builder.node(Arc::new(Raised(archive, self.raised)));
         let checksum = builder.node(Arc::new(ChecksumNode::new(Arc::clone(&plugin))));
-        let upload = UploadNode::new(plugin, Arc::new(target), self.debug, now);
+        let upload = UploadNode::new(
+            plugin,
+            Arc::new(target),
+            self.debug,
+            Arc::<MemoryStore>::clone(&self.store),
+            now,
+        );
         let upload = builder.node(Arc::new(upload));
         builder.depends(checksum, archive);
         builder.depends(upload, archive);
@@ -243,6 +251,53 @@ fn manifests_name_every_input() {
     bench.run();
     let all = ["archive", "checksum", "upload"].map(|stage| (stage, bench.names(stage)));
     insta::assert_debug_snapshot!(all);
+}
+
+impl Bench {
+    /// Runs inspection and sync; what became of both.
+    fn sync(&self) -> [NodeReport; 2] {
+        let plugin = self.load();
+        let scanner = Arc::new(Scanner::new(&self.allow).unwrap());
+        let mut builder = GraphBuilder::new();
+        let inspect = InspectNode::new(Arc::clone(&plugin), Arc::new(NoSchemas));
+        let inspect = builder.node(Arc::new(inspect));
+        let store = Arc::<MemoryStore>::clone(&self.store);
+        let sync = builder.node(Arc::new(SyncNode::new(plugin, scanner, store)));
+        builder.depends(sync, inspect);
+        let graph = Arc::new(builder.build().unwrap());
+        let session = self.session();
+        let plan = synapse_engine::plan(&graph, &session).unwrap();
+        let report = synapse_engine::run(&graph, &plan, &session);
+        [inspect, sync].map(|id| report.get(id).clone())
+    }
+}
+
+#[test]
+fn inspection_and_sync_read_what_their_manifests_name() {
+    let bench = Bench::new();
+    let base = bench.sync().map(|report| report.key.unwrap());
+    let all = ["inspect", "sync"].map(|stage| (stage, bench.names(stage)));
+    insta::assert_debug_snapshot!(all);
+    let mut differs = Vec::new();
+    let mut see = |what: &'static str, bench: &Bench| {
+        let keys = bench.sync().map(|report| report.key.unwrap());
+        differs.push((what, [keys[0] != base[0], keys[1] != base[1]]));
+    };
+    bench.write("notes.txt", "x");
+    see("a file that is no Python", &bench);
+    bench.write("plugin/run.py", "class Run:\n    x = 1\n");
+    see("a source that says the same of actions", &bench);
+    bench.write("plugin/run.py", "class Run:\n    method = 'job'\n");
+    see("a source that says something else", &bench);
+    bench.write("plugin/run.py", "class Run:\n    pass\n");
+    let executable = fs::Permissions::from_mode(0o755);
+    fs::set_permissions(bench.path("plugin/run.py"), executable).unwrap();
+    see("the executable bit", &bench);
+    bench.write("config.yaml", &format!("{CONFIG}# a comment\n"));
+    see("a comment in the configuration", &bench);
+    bench.write("config.yaml", &CONFIG.replace("  run:", "  go:"));
+    see("the name of an action", &bench);
+    insta::assert_debug_snapshot!(differs);
 }
 
 #[test]

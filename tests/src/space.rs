@@ -198,9 +198,10 @@ impl Space {
             return;
         }
         let private = |folder: &Path| DirBuilder::new().recursive(true).mode(0o700).create(folder);
-        private(&shared).expect("a folder");
-        private(&cache).expect("a folder");
-        symlink(shared, cache.join("environments")).expect("a link");
+        // Where nothing can be written, the command itself is to say so.
+        if private(&shared).is_ok() && private(&cache).is_ok() {
+            let _ = symlink(shared, cache.join("environments"));
+        }
     }
 
     /// `synapse` with arguments, not started yet.

@@ -72,17 +72,21 @@ pub fn plugins(printer: &mut Printer, reports: &[PluginReport], verbose: bool) {
         {
             let _ = write!(line, "  {}", size(bytes));
         }
-        let why = report
-            .stages
-            .iter()
-            .find_map(|stage| match &stage.report.decision {
-                // Of a stage it says something, of a plugin it would read as a failing.
-                Decision::Run(reasons) if matches!(reasons[..], [DirtyReason::FirstRun]) => {
-                    Some("first time".to_owned())
-                }
-                Decision::Run(reasons) if !reasons.is_empty() => Some(reason::summary(reasons)),
-                _ => None,
-            });
+        // What changed in files says more than what that did to the configuration.
+        let ahead = |stage: &&Stage| !matches!(stage.stage, "inspect" | "sync");
+        let why =
+            report
+                .stages
+                .iter()
+                .filter(ahead)
+                .find_map(|stage| match &stage.report.decision {
+                    // Of a stage it says something, of a plugin it would read as a failing.
+                    Decision::Run(reasons) if matches!(reasons[..], [DirtyReason::FirstRun]) => {
+                        Some("first time".to_owned())
+                    }
+                    Decision::Run(reasons) if !reasons.is_empty() => Some(reason::summary(reasons)),
+                    _ => None,
+                });
         if let Some(why) = why.filter(|_| sent) {
             let _ = write!(line, "  {}", paint(DIM, why));
         }

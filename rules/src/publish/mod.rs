@@ -200,7 +200,15 @@ impl Publish<'_> {
         more: bool,
     ) -> Result<Vec<usize>, Failure> {
         let mut again = self.prepare(reports, &mut plugins, seen)?;
-        let (graph, nodes, mut plan) = self.plan(reports, &mut plugins, seen, &mut again)?;
+        let planned = self.plan(reports, &mut plugins, seen, &mut again);
+        let (graph, nodes, mut plan) = match planned {
+            Err(failure) if failure.kind == FailureKind::Cancelled => {
+                // What was done until then is told all the same.
+                plugins.iter().for_each(|(at, _)| reports[*at].cancelled());
+                return Ok(Vec::new());
+            }
+            planned => planned?,
+        };
         for own in &nodes {
             if self.raise(&plan, own, &mut reports[own.at]) {
                 again.push(own.at);

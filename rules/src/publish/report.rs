@@ -72,6 +72,12 @@ impl PluginReport {
 }
 
 impl PluginReport {
+    /// Nothing was planned any more.
+    pub(super) fn cancelled(&mut self) {
+        self.stages.clone_from(&self.early);
+        self.status = Status::Cancelled;
+    }
+
     /// Takes stages that were done ahead; one that ran in an earlier round, and whose result is
     /// only found again in this, is still told as run.
     pub(super) fn keep_early(&mut self, stages: Vec<Stage>) {
