@@ -91,7 +91,7 @@ fn two_that_raise_versions_raise_them_once() {
                 .map(|document| document.total(name))
                 .sum::<u64>()
         };
-        assert_eq!((sum("nodes_run"), sum("published")), (9, 3), "{both:#?}");
+        assert_eq!((sum("nodes_run"), sum("published")), (12, 3), "{both:#?}");
         expect_whole(&space, &["0.1.0", "0.1.1"]);
     }
 }

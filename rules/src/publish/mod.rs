@@ -200,14 +200,14 @@ impl Publish<'_> {
         more: bool,
     ) -> Result<Vec<usize>, Failure> {
         let mut again = self.prepare(reports, &mut plugins, seen)?;
-        let planned = self.plan(reports, &mut plugins, seen, &mut again);
-        let (graph, nodes, mut plan) = match planned {
+        let made = self.plan(reports, &mut plugins, seen, &mut again);
+        let (graph, nodes, mut plan) = match made {
             Err(failure) if failure.kind == FailureKind::Cancelled => {
                 // What was done until then is told all the same.
                 plugins.iter().for_each(|(at, _)| reports[*at].cancelled());
                 return Ok(Vec::new());
             }
-            planned => planned?,
+            made => made?,
         };
         for own in &nodes {
             if self.raise(&plan, own, &mut reports[own.at]) {
