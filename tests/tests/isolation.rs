@@ -229,9 +229,4 @@ fn each_has_its_own_pydantic() {
         results[0]["prefix"], results[2]["prefix"],
         "one environment for equal locks"
     );
-    let made = fs::read_dir(space.home().join("cache/environments")).unwrap();
-    let made = made
-        .filter(|entry| entry.as_ref().unwrap().path().is_dir())
-        .count();
-    assert_eq!(made, 2, "no environment but these two");
 }
