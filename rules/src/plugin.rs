@@ -239,7 +239,8 @@ struct Overlaid {
 
 impl Files for Overlaid {
     fn digest(&self) -> Digest {
-        self.config.tree
+        let sync::Config { tree, .. } = self.config;
+        tree
     }
 
     fn load(&self) -> Vec<TreeEntry> {

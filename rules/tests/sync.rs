@@ -331,26 +331,26 @@ fn written(value: &Value, column: usize, hand: u64, newline: &str) -> String {
     let comment = ["", "  # note", "\t"][(hand % 2) as usize];
     let inline = |value: &Value| value.to_string().replace('\u{7f}', " ");
     match value {
-        Value::Object(map) if !map.is_empty() && hand % 7 != 0 => map
+        Value::Object(map) if !map.is_empty() && !hand.is_multiple_of(7) => map
             .iter()
             .enumerate()
             .map(|(at, (key, value))| {
                 let hand = hand / 3 + at as u64;
-                let gap = if hand % 3 == 0 {
+                let gap = if hand.is_multiple_of(3) {
                     format!("{pad}# {at}{newline}{newline}")
                 } else {
                     String::new()
                 };
                 let key = json!(key);
                 match value {
-                    Value::Object(map) if !map.is_empty() && hand % 7 != 0 => {
+                    Value::Object(map) if !map.is_empty() && !hand.is_multiple_of(7) => {
                         format!(
                             "{gap}{pad}{key}:{comment}{newline}{}",
                             written(value, column + 2, hand, newline)
                         )
                     }
-                    Value::Array(list) if !list.is_empty() && hand % 5 != 0 => {
-                        let deeper = column + if hand % 2 == 0 { 2 } else { 0 };
+                    Value::Array(list) if !list.is_empty() && !hand.is_multiple_of(5) => {
+                        let deeper = column + if hand.is_multiple_of(2) { 2 } else { 0 };
                         let dash = " ".repeat(deeper);
                         let items = list
                             .iter()
@@ -389,7 +389,7 @@ proptest! {
         prop_assert_eq!(root.to_json(), new, "{}", edited);
         // Everything before and behind the value is there, byte for byte.
         let at = |text: &str, what: &str| text.find(what).unwrap();
-        if text.contains("\"middle\"") && hand % 7 != 0 {
+        if text.contains("\"middle\"") && !hand.is_multiple_of(7) {
             prop_assert_eq!(&edited[..at(&edited, "\"middle\"")], &text[..at(&text, "\"middle\"")]);
             prop_assert_eq!(&edited[edited.rfind("\"last\"").unwrap()..], &text[text.rfind("\"last\"").unwrap()..]);
         }

@@ -250,31 +250,6 @@ fn the_fixture_workspace_is_published_once() {
 }
 
 #[test]
-fn checksums_are_those_of_the_archive() {
-    let space = Space::workspace(PROGRAM);
-    let document = space.publish(&["--plugin", "coco-export"]).expect(0);
-    let archive = document.archive("coco-export");
-    for (tool, name) in [("md5sum", "md5"), ("sha256sum", "sha256")] {
-        let output = Command::new(tool).arg(&archive).output().unwrap();
-        let text = String::from_utf8(output.stdout).unwrap();
-        assert_eq!(
-            document.plugin("coco-export")["checksum"][name],
-            text.split(' ').next().unwrap()
-        );
-    }
-    let size = document.plugin("coco-export")["archive"]["size"]
-        .as_u64()
-        .unwrap();
-    assert_eq!(size, fs::metadata(&archive).unwrap().len());
-    assert_eq!(document.total("bytes_sent"), size);
-    assert_eq!(
-        document.total("requests"),
-        0,
-        "the embedded backend is no network"
-    );
-}
-
-#[test]
 fn touching_everything_changes_nothing() {
     let space = Space::workspace(PROGRAM);
     space.publish(&["--all"]).expect(0);

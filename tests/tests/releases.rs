@@ -213,3 +213,28 @@ fn the_plugin_of_the_guide_is_published() {
     assert!(python.unwrap().status.success());
     space.publish(&[]).expect_nothing_done();
 }
+
+#[test]
+fn checksums_are_those_of_the_archive() {
+    let space = Space::workspace(PROGRAM);
+    let document = space.publish(&["--plugin", "coco-export"]).expect(0);
+    let archive = document.archive("coco-export");
+    for (tool, name) in [("md5sum", "md5"), ("sha256sum", "sha256")] {
+        let output = Command::new(tool).arg(&archive).output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(
+            document.plugin("coco-export")["checksum"][name],
+            text.split(' ').next().unwrap()
+        );
+    }
+    let size = document.plugin("coco-export")["archive"]["size"]
+        .as_u64()
+        .unwrap();
+    assert_eq!(size, fs::metadata(&archive).unwrap().len());
+    assert_eq!(document.total("bytes_sent"), size);
+    assert_eq!(
+        document.total("requests"),
+        0,
+        "the embedded backend is no network"
+    );
+}

@@ -57,9 +57,9 @@ impl InspectNode {
             let mut entries = self.plugin.files.load();
             entries.retain(|entry| is_source(&entry.path));
             // To Python a file is none the other for being executable.
-            entries
-                .iter_mut()
-                .for_each(|entry| entry.executable = false);
+            for entry in &mut entries {
+                entry.executable = false;
+            }
             Tree::new(entries)
         })
     }

@@ -208,7 +208,7 @@ mod tests {
             let name = format!("{place}/{}", entry.file_name().to_str().unwrap());
             if entry.file_type().unwrap().is_dir() {
                 sources(&entry.path(), &name, all);
-            } else if name.ends_with(".py") {
+            } else if crate::inspect::is_source(&name) {
                 all.insert(name, fs::read_to_string(entry.path()).unwrap());
             }
         }

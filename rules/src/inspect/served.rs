@@ -39,7 +39,7 @@ pub struct Served {
 
 /// A server and what it must not outlive.
 struct Server {
-    server: InspectServer,
+    inspections: InspectServer,
     /// Holds the lease.
     _ready: Option<Ready>,
     _private: Private,
@@ -92,9 +92,9 @@ impl Served {
             libpython: ready.interpreter.libpython.clone(),
             sdk,
         };
-        let server = InspectServer::new(launcher, environment, private.path(), self.jobs);
+        let inspections = InspectServer::new(launcher, environment, private.path(), self.jobs);
         Ok(Server {
-            server,
+            inspections,
             _ready: Some(ready),
             _private: private,
         })
@@ -140,7 +140,7 @@ impl Schemas for Served {
             wanted: wanted.collect(),
             real: request.real,
         };
-        let reply = server.server.inspect(&asked, cancel)?;
+        let reply = server.inspections.inspect(&asked, cancel)?;
         Ok(reply
             .actions
             .into_iter()

@@ -113,11 +113,7 @@ impl Module {
             Ok(parsed) => parsed,
             Err(error) => {
                 let at = usize::from(error.location.start()).min(text.len());
-                let line = text.as_bytes()[..at]
-                    .iter()
-                    .filter(|b| **b == b'\n')
-                    .count()
-                    + 1;
+                let line = text[..at].split('\n').count();
                 module.broken = Some(format!("line {line} is not Python: {}", error.error));
                 return module;
             }
@@ -180,18 +176,17 @@ impl Reader {
             Stmt::Import(import) => {
                 for alias in &import.names {
                     let module = alias.name.as_str();
-                    let (name, module) = match &alias.asname {
-                        Some(name) => (name.as_str(), module),
-                        None => {
-                            let top = module.split('.').next().unwrap_or(module);
-                            (top, top)
-                        }
+                    let (name, module) = if let Some(name) = &alias.asname {
+                        (name.as_str(), module)
+                    } else {
+                        let top = module.split('.').next().unwrap_or(module);
+                        (top, top)
                     };
                     self.bind(name, Bound::Module(module.to_owned()), conditional);
                 }
             }
             Stmt::ImportFrom(import) => {
-                let module = import.module.as_ref().map(|name| name.as_str());
+                let module = import.module.as_deref();
                 let module = self.absolute(module, import.level);
                 for alias in &import.names {
                     let name = alias.name.as_str();

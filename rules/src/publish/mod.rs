@@ -204,7 +204,9 @@ impl Publish<'_> {
         let (graph, nodes, mut plan) = match made {
             Err(failure) if failure.kind == FailureKind::Cancelled => {
                 // What was done until then is told all the same.
-                plugins.iter().for_each(|(at, _)| reports[*at].cancelled());
+                for (at, _) in &plugins {
+                    reports[*at].cancelled();
+                }
                 return Ok(Vec::new());
             }
             made => made?,

@@ -140,7 +140,7 @@ impl Editor<'_> {
                 self.mapping(node, map, spot)
             }
             (Value::Sequence(items), Json::Array(list))
-                if home && !list.is_empty() && !items.is_empty() && self.text.own_items(node) =>
+                if home && !list.is_empty() && !items.is_empty() && Text::own_items(node) =>
             {
                 self.sequence(node, items, list, spot)
             }

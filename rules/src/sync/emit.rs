@@ -1,6 +1,8 @@
 //! Owns the writing of values as YAML, so that every reader takes them for what they are: what a
 //! reader of YAML 1.1 or of 1.2 could take for something else is quoted.
 
+use std::fmt::Write as _;
+
 use serde_json::Value as Json;
 
 use crate::config::{
@@ -129,18 +131,17 @@ fn is_plain(text: &str, flow: bool) -> bool {
     let Some(first) = text.chars().next() else {
         return false;
     };
-    let marks = "-?:,[]{}#&*!|>'\"%@`=<~";
+    let marks = " -?:,[]{}#&*!|>'\"%@`=<~";
     let shown = |c: char| c == ' ' || (!c.is_whitespace() && !c.is_control() && c != '\u{feff}');
     !marks.contains(first)
         && text.chars().all(shown)
         && !text.ends_with([' ', ':'])
         && !text.contains(": ")
         && !text.contains(" #")
-        && !(flow && text.contains([',', '[', ']', '{', '}', '?', ':']))
+        && (!flow || !text.contains([',', '[', ']', '{', '}', '?', ':']))
         && !text.starts_with("...")
         && scalar::yaml11(text) == Plain::Text
         && scalar::yaml12(text) == Plain::Text
-        && first != ' '
 }
 
 fn double(text: &str) -> String {
@@ -152,10 +153,15 @@ fn double(text: &str) -> String {
             '\n' => quoted.push_str("\\n"),
             '\t' => quoted.push_str("\\t"),
             '\r' => quoted.push_str("\\r"),
-            c if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}') => {
-                quoted.push_str(&format!("\\u{:04x}", u32::from(c)));
+            c if c.is_control()
+                || matches!(
+                    c,
+                    '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}'
+                ) =>
+            {
+                // Writing to a string cannot fail.
+                let _ = write!(quoted, "\\u{:04x}", u32::from(c));
             }
-            '\u{fffe}' | '\u{ffff}' => quoted.push_str(&format!("\\u{:04x}", u32::from(c))),
             c => quoted.push(c),
         }
     }

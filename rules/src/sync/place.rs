@@ -85,7 +85,7 @@ impl<'t> Text<'t> {
     }
 
     /// Whether every item of a list stands in it: no alias among them.
-    pub(super) fn own_items(&self, node: &Node) -> bool {
+    pub(super) fn own_items(node: &Node) -> bool {
         let mut after = node.start;
         node.as_sequence().unwrap_or_default().iter().all(|item| {
             let own = item.start >= after;
