@@ -369,7 +369,13 @@ mod tests {
     #[test]
     fn installers_own_options_are_kept_apart() {
         let mut options = Options::default();
-        let given = values("--index-url https://u:p4ss@a/simple --timeout 60 --no-cache-dir --pre");
+        let given = values(
+            &[
+                "--index-url https://u:p4ss",
+                "@a/simple --timeout 60 --no-cache-dir --pre",
+            ]
+            .concat(),
+        );
         options.arguments(&given, Path::new("/p")).unwrap();
         let others: Vec<&str> = options
             .others

@@ -123,6 +123,7 @@ enum Bound {
 }
 
 /// Runs a worker to its end. The calling thread waits: on Linux the worker ends with it.
+#[expect(clippy::needless_pass_by_value, reason = "an inbox serves one run")]
 pub fn run(
     launch: Launch<'_>,
     request: &RunRequest,
