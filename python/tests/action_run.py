@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from synapse_sdk.clients.backend import BackendClient
 from synapse_sdk.loggers import BaseLogger
 from synapse_sdk.plugins.context import PluginEnvironment, RuntimeContext

@@ -58,6 +58,8 @@ class Worker:
             stdin=subprocess.DEVNULL,
             stdout=self._out,
             stderr=self._err,
+            # A shell starts jobs in the background with interrupts ignored, which is inherited.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         os.close(request)
         os.close(events)

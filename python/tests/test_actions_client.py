@@ -10,6 +10,7 @@ import threading
 from pathlib import Path
 
 import pytest
+
 from synapse_sdk import exceptions as errors
 from synapse_sdk.clients import upload as uploading
 from synapse_sdk.clients.backend import BackendClient

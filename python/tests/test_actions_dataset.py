@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from synapse_sdk.plugins.actions.dataset import DatasetAction, DatasetParams, DatasetResult
 from synapse_sdk.plugins.actions.train import BaseTrainAction, BaseTrainParams
 from synapse_sdk.plugins.errors import PluginError

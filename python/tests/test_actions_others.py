@@ -13,6 +13,7 @@ from unittest import mock
 
 import pytest
 from pydantic import BaseModel, ValidationError
+
 from synapse_sdk import plugins
 from synapse_sdk.clients.backend import BackendClient
 from synapse_sdk.plugins.actions.add_task_data import AddTaskDataAction

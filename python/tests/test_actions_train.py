@@ -12,6 +12,7 @@ from unittest import mock
 
 import pytest
 from pydantic import BaseModel, Field
+
 from synapse_sdk import exceptions as client_errors
 from synapse_sdk.clients.cache import DownloadCache, pack
 from synapse_sdk.plugins import BaseTrainAction

@@ -156,3 +156,17 @@ def test_logging_a_message_loads_neither_translations_nor_tqdm() -> None:
     )
     added = loaded_by(code)
     assert not {"synapse_sdk.i18n", "tqdm", "logging"} & added
+
+
+@pytest.mark.parametrize("kind", ["dataset", "export", "to_task", "train", "upload"])
+def test_codes_of_actions_are_found_beside_their_base(kind: str) -> None:
+    name = kind.title().replace("_", "") + "LogMessageCode"
+    actions = f"synapse_sdk.plugins.actions.{kind}"
+    before = loaded_by("import synapse_sdk.plugins.log_messages")
+    assert actions not in before
+    after = loaded_by(
+        f"from synapse_sdk.plugins.log_messages import {name}\n"
+        f"from {actions}.log_messages import {name} as same\n"
+        f"assert {name} is same"
+    )
+    assert actions in after

@@ -16,8 +16,9 @@ import pytest
 from pydantic import BaseModel, Field
 
 sys.path.insert(0, os.path.dirname(__file__))
-import synapse_sdk.plugins.executors as executors
 from exec_support import plugin
+
+import synapse_sdk.plugins.executors as executors
 from synapse_sdk import _yaml
 from synapse_sdk.plugins import action, errors, run_plugin
 from synapse_sdk.plugins.action import BaseAction

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from synapse_sdk import _find, _yaml
 
 

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use synapse_tests::{Space, copy_tree, fixture, pythons};
 
 /// The packages that the SDK needs.
-const NEEDED: [&str; 2] = ["pydantic>=2", "urllib3>=1.26,<3"];
+const NEEDED: [&str; 2] = ["pydantic>=2.1", "urllib3>=1.26,<3"];
 
 /// An environment for a Python, made once for all suites.
 fn environment(python: &pythons::Python) -> PathBuf {

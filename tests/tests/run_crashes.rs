@@ -13,7 +13,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use synapse_tests::{Run, Space, copy_tree, fixture, pythons};
 
-const NEEDED: [&str; 2] = ["pydantic>=2", "urllib3>=1.26,<3"];
+const NEEDED: [&str; 2] = ["pydantic>=2.1", "urllib3>=1.26,<3"];
 
 /// A mark that all processes of a run carry in their environment.
 const MARK: &str = "SYNAPSE_TEST_MARK";

@@ -16,28 +16,30 @@ use crate::{
 };
 
 /// What checks sources and packs them, pinned: a newer one finds other things.
-const CHECKERS: [&str; 7] = [
+const CHECKERS: [&str; 8] = [
     "ruff==0.17.6",
     "mypy==2.4.1",
     "pydantic==2.14.4",
     "urllib3==2.6.3",
+    "pytest==9.2.0",
     "types-PyYAML",
     "types-tqdm",
     "maturin==1.16.0",
 ];
 /// What the package's own tests need, its light extras included.
-const SUITE: [&str; 8] = [
-    "pydantic>=2",
+const SUITE: [&str; 9] = [
+    "pydantic>=2.1",
     "urllib3>=1.26,<3",
     "pytest>=8",
     "pytest-mock",
     "pytest-timeout",
     "pyyaml>=6",
     "tqdm>=4.60",
-    "globox>=2.6",
+    "globox>=2.9",
+    "tomli>=2; python_version < '3.11'",
 ];
 /// What the package needs.
-const PACKAGE: [&str; 2] = ["pydantic>=2", "urllib3>=1.26,<3"];
+const PACKAGE: [&str; 2] = ["pydantic>=2.1", "urllib3>=1.26,<3"];
 /// Fails unless command and package are installed, find each other, and came alone.
 const LOOK: &str = r#"
 import importlib.metadata, pathlib, subprocess, sys

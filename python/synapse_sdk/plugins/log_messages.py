@@ -4,14 +4,27 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from synapse_sdk._compat import StrEnum
+from synapse_sdk._lazy import attach
 from synapse_sdk.plugins.models.logger import LogLevel
+
+if TYPE_CHECKING:
+    from synapse_sdk.plugins.actions.dataset.log_messages import DatasetLogMessageCode
+    from synapse_sdk.plugins.actions.export.log_messages import ExportLogMessageCode
+    from synapse_sdk.plugins.actions.to_task.log_messages import ToTaskLogMessageCode
+    from synapse_sdk.plugins.actions.train.log_messages import TrainLogMessageCode
+    from synapse_sdk.plugins.actions.upload.log_messages import UploadLogMessageCode
 
 __all__ = [
     "CommonLogMessageCode",
+    "DatasetLogMessageCode",
+    "ExportLogMessageCode",
     "LogMessageCode",
+    "ToTaskLogMessageCode",
+    "TrainLogMessageCode",
+    "UploadLogMessageCode",
     "register_log_messages",
     "resolve_log_message",
 ]
@@ -80,3 +93,20 @@ class CommonLogMessageCode(LogMessageCode):
     """Codes of every run."""
 
     PLUGIN_RUN_COMPLETE = ("PLUGIN_RUN_COMPLETE", LogLevel.SUCCESS)
+
+
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = attach(
+        __name__,
+        __all__,
+        {
+            f"{name}LogMessageCode": f"synapse_sdk.plugins.actions.{home}.log_messages"
+            for name, home in {
+                "Dataset": "dataset",
+                "Export": "export",
+                "ToTask": "to_task",
+                "Train": "train",
+                "Upload": "upload",
+            }.items()
+        },
+    )

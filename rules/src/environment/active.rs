@@ -17,8 +17,9 @@ use crate::{
     python::interpreter::{Interpreter, MINORS},
     resolve::{
         lock::{fingerprint, normalised},
-        requirements::{IMPLICIT, Kind, Link},
+        requirements::{Kind, Link},
         rule::Work,
+        sdk::IMPLICIT,
     },
 };
 

@@ -13,6 +13,7 @@ pub mod pip;
 mod pyproject;
 pub mod requirements;
 pub mod rule;
+pub mod sdk;
 pub mod uv;
 pub mod wheels;
 

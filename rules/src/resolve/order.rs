@@ -8,7 +8,8 @@ use synapse_engine::Failure;
 use super::{
     desk::Desk,
     lock::{Origin, Package},
-    requirements::{IMPLICIT, Requirements},
+    requirements::Requirements,
+    sdk::IMPLICIT,
     wheels::{Wheel, file_url},
 };
 use crate::python::interpreter::Interpreter;

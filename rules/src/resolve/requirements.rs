@@ -16,6 +16,7 @@ use super::{
     line::{self, Line, Place, Value},
     options::{Options, Said, is_url, quoted},
     pyproject,
+    sdk::{self, NAME as SDK},
 };
 use crate::{
     config::{Config, PackageManager},
@@ -28,28 +29,6 @@ use crate::{
 pub const FILE: &str = "requirements.txt";
 /// Files that one plugin's requirements may come from.
 const MOST_FILES: usize = 100;
-/// What the SDK itself needs in every environment that we make.
-pub const IMPLICIT: [&str; 2] = ["pydantic>=2", "urllib3>=1.26,<3"];
-/// The name under which the SDK stands in requirements; it is layered over environments, not
-/// installed into them.
-const SDK: &str = "synapse-sdk";
-/// What the SDK's extras stand for, as in the optional dependencies of our own pyproject.toml.
-const EXTRAS: [(&str, &[&str]); 5] = [
-    ("dataset", &["supervision>=0.25"]),
-    ("progress", &["tqdm>=4.60"]),
-    ("ray", &["ray[default]>=2.9"]),
-    ("yaml", &["pyyaml>=6"]),
-    (
-        "all",
-        &[
-            "supervision>=0.25",
-            "tqdm>=4.60",
-            "ray[default]>=2.9",
-            "pyyaml>=6",
-        ],
-    ),
-];
-
 /// A URL as written: nothing is made of it, and no variable filled in.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Link(pub String);
@@ -542,15 +521,15 @@ fn take_sdk_out(found: &mut Requirements, version: &str) -> Result<(), Failure> 
             });
         }
         for extra in &requirement.extras {
-            let Some((_, needs)) = EXTRAS.iter().find(|(name, _)| *name == extra.as_ref()) else {
+            let needs = sdk::needs(extra.as_ref());
+            if needs.is_empty() {
                 found.warnings.push(Warning {
                     message: format!("synapse-sdk has no extra called {extra}"),
                     place: item.place.to_string(),
-                    hint: Some("its extras are all, dataset, progress, ray and yaml".to_owned()),
+                    hint: Some(sdk::hint()),
                 });
-                continue;
-            };
-            for need in *needs {
+            }
+            for need in needs {
                 found
                     .items
                     .push(ours(need, Some(&requirement.marker), &item.place)?);
@@ -561,12 +540,12 @@ fn take_sdk_out(found: &mut Requirements, version: &str) -> Result<(), Failure> 
     Ok(())
 }
 
-/// A requirement of our own.
+/// A requirement of our own, which counts when its own marker and `marker` hold.
 pub fn ours(text: &str, marker: Option<&MarkerTree>, place: &Place) -> Result<Item, Failure> {
     let mut requirement = Requirement::<Link>::from_str(text)
         .map_err(|error| Failure::bug(format!("our own requirement {text}: {}", error.message)))?;
     if let Some(marker) = marker {
-        requirement.marker = marker.clone();
+        requirement.marker.and(marker.clone());
     }
     let line = requirement.to_string();
     Ok(Item {

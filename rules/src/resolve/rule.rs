@@ -22,7 +22,8 @@ use super::{
     lock::{self, Origin, Package, Target},
     order::Order,
     pip,
-    requirements::{IMPLICIT, Item, Kind, Requirements},
+    requirements::{Item, Kind, Requirements},
+    sdk::IMPLICIT,
     uv::Uv,
     wheels::Wheel,
 };
