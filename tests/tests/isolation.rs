@@ -2,7 +2,7 @@
 //! environment, however many run or are inspected at the same time.
 #![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
 
-use std::{fs, path::Path, thread};
+use std::{path::Path, thread};
 
 use serde_json::Value;
 use synapse_tests::{
