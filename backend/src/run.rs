@@ -94,6 +94,8 @@ pub struct NewRun {
     pub meta: Value,
     /// The process whose end means the end of the run.
     pub pid: Option<u32>,
+    /// It begins at once; else it is pending.
+    pub begins: bool,
     /// When it was asked for, Unix seconds; now when absent.
     pub time: Option<f64>,
 }
@@ -222,11 +224,16 @@ impl Default for RunFilter {
 }
 
 impl Embedded {
-    /// Records a run, and returns its id. It is pending.
+    /// Records a run, and returns its id. It is pending, or running where it begins at once.
     pub fn run_create(&self, new: &NewRun) -> Result<i64, BackendError> {
         let failed = BackendError::database("write");
         let created = new.time.unwrap_or_else(|| self.now());
         let process = new.pid.and_then(process::identity);
+        let (status, started) = if new.begins {
+            (RunStatus::Running, Some(created))
+        } else {
+            (RunStatus::Pending, None)
+        };
         self.hooks
             .at("backend.commit")
             .map_err(BackendError::stopped("write"))?;
@@ -234,7 +241,7 @@ impl Embedded {
             let conn = self.database();
             conn.prepare_cached(
                 "INSERT INTO run (plugin, version, action, mode, status, params, meta, pid, \
-                 process, created) VALUES (?1, ?2, ?3, ?4, 'PENDING', ?5, ?6, ?7, ?8, ?9)",
+                 process, created, started) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
             )
             .and_then(|mut insert| {
                 insert.insert(params![
@@ -242,11 +249,13 @@ impl Embedded {
                     new.version,
                     new.action,
                     new.mode,
+                    status.as_str(),
                     new.params.to_string(),
                     object(&new.meta).to_string(),
                     new.pid,
                     process,
                     created,
+                    started,
                 ])
             })
             .map_err(failed)?

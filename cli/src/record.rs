@@ -11,7 +11,7 @@ use std::{
 };
 
 use serde_json::{Map, Value};
-use synapse_backend::{BackendError, Embedded, RunEvent, RunStatus, RunUpdate};
+use synapse_backend::{BackendError, Embedded, RunEvent, RunUpdate};
 use synapse_rules::worker::protocol::Message;
 
 /// How long events are gathered before they are written.
@@ -46,19 +46,13 @@ pub struct Summary {
 }
 
 impl Record {
-    /// Begins to record the run `id`.
+    /// Begins to record the run `id`, which is running.
     pub fn start(backend: &Arc<Embedded>, id: i64) -> Self {
         let (events, waiting) = sync_channel(WAITING);
         let writer = {
             let backend = Arc::clone(backend);
             thread::spawn(move || write(&backend, id, &waiting))
         };
-        let running = RunUpdate {
-            status: Some(RunStatus::Running),
-            ..RunUpdate::default()
-        };
-        // Failing here, it fails at the end as well, where it is told.
-        let _ = backend.run_update(id, &running);
         Self {
             backend: Arc::clone(backend),
             id,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from pathlib import Path
 
 import pytest
 
 sys.path.insert(0, os.path.dirname(__file__))
-from exec_support import Run, Worker, plugin, request
+from exec_support import SDK, Run, Worker, plugin, request
 
 HEAD = """
 from pydantic import BaseModel, Field
@@ -137,6 +138,29 @@ return {
         "env": "1",
     }
     assert run(tmp_path, "return self.ctx.client").value is None
+
+
+@pytest.mark.parametrize("payload", [True, False])
+def test_the_payloads_bytecode_is_kept_and_nobody_elses(tmp_path: Path, payload: bool) -> None:
+    sdk = tmp_path / "sdk"
+    shutil.copytree(
+        Path(SDK, "synapse_sdk"),
+        sdk / "synapse_sdk",
+        ignore=shutil.ignore_patterns("__pycache__"),
+    )
+    if payload:
+        (sdk / ".complete").touch()
+    root = plugin(tmp_path / "plugin", train=klass("return 1"))
+    env = {"SYNAPSE_WORKER_SDK": str(sdk), "PYTHONDONTWRITEBYTECODE": "1"}
+    made: list[int] = []
+    for _ in range(2):
+        assert Run(root, env=env).value == 1
+        kept = sorted(sdk.rglob("*.pyc"))
+        assert bool(kept) is payload
+        made.append(sum(path.stat().st_mtime_ns for path in kept))
+    assert made[0] == made[1], "the second run compiles nothing"
+    assert (sdk / f".compiled-{sys.implementation.cache_tag}").exists() is payload
+    assert not list(root.rglob("*.pyc"))
 
 
 def test_safe_path_is_minded(tmp_path: Path) -> None:

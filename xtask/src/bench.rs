@@ -72,6 +72,8 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
 /// What all benches share.
 struct Bench {
     synapse: PathBuf,
+    /// How it was built, as far as that is known.
+    profile: &'static str,
     runs: Option<usize>,
     quick: bool,
     dir: PathBuf,
@@ -82,6 +84,10 @@ struct Bench {
 impl Bench {
     fn new(args: &Args) -> Result<Self> {
         let synapse = repo::release_binary(args.bin.as_deref())?;
+        let profile = match &args.bin {
+            None => "release build",
+            Some(_) => repo::profile(&synapse)?,
+        };
         let scratch = match &args.dir {
             Some(dir) => {
                 fs::create_dir_all(dir)?;
@@ -92,6 +98,7 @@ impl Bench {
         let dir = scratch.path().canonicalize()?;
         Ok(Self {
             synapse,
+            profile,
             runs: args.runs,
             quick: args.quick,
             dir,
@@ -159,6 +166,11 @@ impl Series {
             .iter()
             .map(|usage| of(usage).as_secs_f64() * 1e3)
             .collect()
+    }
+
+    /// Processor time, user and system, in milliseconds.
+    fn processor(&self) -> Vec<f64> {
+        self.times(|usage| usage.user + usage.sys)
     }
 
     fn wall(&self) -> Vec<f64> {
@@ -260,7 +272,7 @@ fn heading(bench: &Bench, title: &str, method: &str) {
     let version = process::measure_output(Command::new(&bench.synapse).arg("--version"))
         .map(|(_, text)| String::from_utf8_lossy(&text).trim().to_owned())
         .unwrap_or_default();
-    println!("- Product: {version}, release build");
+    println!("- Product: {version}, {}", bench.profile);
     if bench.quick {
         println!("- A quick run: its figures say nothing about speed");
     }

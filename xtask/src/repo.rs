@@ -1,7 +1,7 @@
 //! Owns where things are in this repository, and how its release binary is built.
 
 use std::{
-    env,
+    env, fs,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -53,6 +53,20 @@ pub(crate) fn release_binary(given: Option<&Path>) -> Result<PathBuf> {
     let path = target_dir(&root).join("release/synapse");
     ensure!(path.is_file(), "no binary at {}", path.display());
     Ok(path)
+}
+
+/// How a binary was built: that of one of this repository's builds, unknown of any other.
+pub(crate) fn profile(binary: &Path) -> Result<&'static str> {
+    let given = fs::read(binary)?;
+    let target = target_dir(&root()?);
+    let is = |built: &str| fs::read(target.join(built)).is_ok_and(|bytes| bytes == given);
+    Ok(if is("release/synapse") {
+        "release build"
+    } else if is("debug/synapse") {
+        "DEBUG build: its figures say nothing about speed"
+    } else {
+        "a given binary, built nobody knows how"
+    })
 }
 
 /// Whether a program can be found on PATH.

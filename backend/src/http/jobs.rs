@@ -61,6 +61,7 @@ pub(crate) async fn create(State(shared): State<Shared>, request: Request) -> Re
         params: given.remove("params").unwrap_or(Value::Object(Map::new())),
         meta: dictionary("meta", given.remove("meta"))?.unwrap_or(Value::Null),
         pid,
+        begins: false,
         time: Some(now()),
     };
     let run = shared

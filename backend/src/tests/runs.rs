@@ -15,6 +15,7 @@ fn new(plugin: &str) -> NewRun {
         params: json!({"epochs": 5}),
         meta: json!({"a": 1}),
         pid: Some(std::process::id()),
+        begins: false,
         time: Some(100.5),
     }
 }
@@ -110,6 +111,21 @@ fn runs_are_listed_newest_first() {
         ..all
     };
     assert_eq!(ids(&stopped), (vec![3], 1));
+}
+
+#[test]
+fn a_run_may_begin_with_its_record() {
+    let world = World::new();
+    let own = NewRun {
+        begins: true,
+        ..new("yolo")
+    };
+    let id = world.open().run_create(&own).unwrap();
+    let run = world.open().run(id).unwrap();
+    assert_eq!(
+        (run.status, run.created, run.started, run.finished),
+        (RunStatus::Running, 100.5, Some(100.5), None)
+    );
 }
 
 #[test]

@@ -98,6 +98,8 @@ impl OneRun {
             params: self.request.params.clone(),
             meta: json!({}),
             pid: Some(std::process::id()),
+            // One write to the disk less than telling so afterwards.
+            begins: true,
             time: None,
         };
         let id = self.backend.run_create(&new).map_err(refused)?;

@@ -18,6 +18,8 @@ def main() -> None:
     sdk = os.environ.pop(SDK_VARIABLE)
     read, write, lock = (int(fd) for fd in os.environ.pop(FDS_VARIABLE).split(","))
     _tidy()
+    if sys.dont_write_bytecode:
+        _compile(sdk)
     from synapse_sdk._worker.channel import PROTOCOL, Channel
 
     channel = Channel.on(read, write, lock)
@@ -60,6 +62,36 @@ def _serve(channel: Channel, fds: tuple[int, int, int], sdk: str) -> int:
     from synapse_sdk._worker.run import run
 
     return run(channel, request, sdk, check=command == "check")
+
+
+def _compile(sdk: str) -> None:
+    """Keep the payload's bytecode, once for each Python.
+
+    Who wants none written means their own files; the payload is the command's, and to read its
+    sources anew takes longer than many an action. A package that is no payload is left alone.
+    """
+    mark = os.path.join(sdk, f".compiled-{sys.implementation.cache_tag}")
+    if sys.pycache_prefix or os.path.exists(mark):
+        return
+    if not os.path.exists(os.path.join(sdk, ".complete")):
+        return
+    try:
+        # First, so that it is tried once, by one process.
+        os.close(os.open(mark, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
+    except OSError:
+        return
+    from compileall import compile_dir
+    from py_compile import PycInvalidationMode
+
+    try:
+        compile_dir(
+            os.path.join(sdk, "synapse_sdk"),
+            quiet=2,
+            invalidation_mode=PycInvalidationMode.TIMESTAMP,
+        )
+    except BaseException:
+        os.unlink(mark)
+        raise
 
 
 def _tidy() -> None:

@@ -2,17 +2,24 @@
 //! they come to us when their parent ends; elsewhere only those that are still below it are seen.
 
 use std::{
-    fs, thread,
+    fs::{self, File},
+    io::Read,
+    thread,
     time::{Duration, Instant},
 };
 
-use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
+use rustix::{
+    io::Errno,
+    process::{Pid, Signal, WaitId, WaitIdOptions, WaitOptions, kill_process, waitid, waitpid},
+};
 
 /// How long a process may take to end when it is asked to.
 const GRACE: Duration = Duration::from_secs(2);
 /// How long we look for more after killing.
 const LAST: Duration = Duration::from_secs(5);
 const STEP: Duration = Duration::from_millis(5);
+/// Bytes that one line of `/proc/PID/stat` needs at most, with room to spare.
+const STAT: usize = 1024;
 
 /// A process that an action left behind.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +46,9 @@ pub(super) fn adopt() -> Others {
     #[cfg(target_os = "linux")]
     // Refused by no Linux that is in use; without it orphans go to init, as they would anyway.
     let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
+    if !has_children() {
+        return Others::default();
+    }
     Others(
         children(&processes(), own())
             .into_iter()
@@ -60,6 +70,10 @@ impl Others {
         let grace = if at_once { Duration::ZERO } else { GRACE };
         let mut signalled: Vec<(i32, bool)> = Vec::new();
         loop {
+            // As good as always, and spares a look at every process of the machine.
+            if !has_children() {
+                return found;
+            }
             let all = processes();
             let mut alive = Vec::new();
             for entry in self.mine(&all) {
@@ -115,6 +129,13 @@ fn children(all: &[Entry], parent: i32) -> Vec<&Entry> {
     all.iter().filter(|entry| entry.parent == parent).collect()
 }
 
+/// Whether this process has children, dead ones included. Without any there is nothing below us:
+/// whatever loses its parent comes to us before that parent can be waited for.
+fn has_children() -> bool {
+    let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    waitid(WaitId::All, look).err() != Some(Errno::CHILD)
+}
+
 /// Sends a signal; a process that has just ended needs none.
 pub(super) fn signal(pid: i32, signal: Signal) {
     if let Some(pid) = Pid::from_raw(pid) {
@@ -135,8 +156,12 @@ fn processes() -> Vec<Entry> {
 }
 
 fn process(pid: i32) -> Option<Entry> {
-    let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
-    let stat = String::from_utf8_lossy(&stat);
+    // In one piece: these files say nothing of their length, and there are many.
+    let mut stat = [0; STAT];
+    let read = File::open(format!("/proc/{pid}/stat"))
+        .and_then(|mut file| file.read(&mut stat))
+        .ok()?;
+    let stat = String::from_utf8_lossy(&stat[..read]);
     // The name is in parentheses and may hold some.
     let (head, tail) = stat.rsplit_once(')')?;
     let name = head.split_once('(')?.1.to_owned();

@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use super::{Bench, Series, alternate, bar, document, heading, median, print_table};
+use super::{Bench, Series, alternate, bar, document, heading, median, print_table, ratio};
 use crate::{
     process::{Usage, measure_ok, measure_output},
     python,
@@ -47,6 +47,7 @@ fn trivial(bench: &Bench) -> Result<bool> {
     let interpreter = interpreter()?;
     let command = || {
         let mut command = bench.synapse(&plugin, &home);
+        without_python(&mut command);
         command
             .args(["plugin", "run", "train", "--mode", "local", "--params"])
             .args([
@@ -68,6 +69,7 @@ fn trivial(bench: &Bench) -> Result<bool> {
     let python = environment.join("bin/python");
     let reference = || {
         let mut command = Command::new(&python);
+        without_python(&mut command);
         command.args(["-c", REFERENCE]).current_dir(&plugin);
         command
     };
@@ -92,16 +94,27 @@ fn trivial(bench: &Bench) -> Result<bool> {
         &format!(
             "an action that returns its parameter, through `run --mode local`, warm, beside a \
              model of pydantic in the same environment ({}); {runs} runs each, alternately; \
-             whole processes from fork to wait",
+             whole processes from fork to wait, no PYTHON* variable set",
             String::from_utf8_lossy(&version).trim()
         ),
     );
     print_table(&series, &series[1]);
-    let [run, reference] = [0, 1].map(|index: usize| median(&series[index].wall()));
-    let more = run - BAR_RUN * reference;
+    let beyond = |of: fn(&Series) -> Vec<f64>| {
+        let [run, reference] = [0, 1].map(|index: usize| median(&of(&series[index])));
+        run - BAR_RUN * reference
+    };
+    let wall = beyond(Series::wall);
+    // On a busy machine the wait for a core counts many times over; this does not.
+    let pairs = ratio(&series[0], &series[1]).pairwise;
+    println!("Ratio of neighbouring runs, median: {pairs:.3}");
+    bar(
+        &format!("processor time of a run beyond {BAR_RUN} of the reference's, ms"),
+        beyond(Series::processor),
+        BAR_RUN_MORE,
+    );
     Ok(bar(
         &format!("run beyond {BAR_RUN} of the reference, ms"),
-        more,
+        wall,
         BAR_RUN_MORE,
     ))
 }
@@ -120,75 +133,82 @@ fn inspections(bench: &Bench, plugins: usize) -> Result<bool> {
             write_plugin(&workspace.join(format!("p{index}")), index)?;
         }
     }
-    // The base environment is made once, outside of what is measured.
-    let warm = bench.dir.join("warm");
-    let inspect = |workspace: &Path, home: &Path| {
-        let mut command = bench.synapse(workspace, home);
-        command.args([
-            "plugin",
-            "publish",
-            "--all",
-            "--local",
-            "--dry-run",
-            "--json",
-        ]);
+    // Made once, outside of what is measured: the base environment, by a plugin of no workspace
+    // that is measured. Environments know where they are, so every run has its home at that place.
+    let (home, kept, other) = ["home", "kept", "other"]
+        .map(|name| bench.dir.join(format!("inspect-{name}")))
+        .into();
+    write_plugin(&other, usize::MAX)?;
+    let inspect = |folder: &Path, what: &str| {
+        let mut command = bench.synapse(folder, &home);
+        without_python(&mut command);
+        command.args(["plugin", "publish", what, "--local", "--dry-run", "--json"]);
         on_one_core(&mut command);
         command
     };
-    measure_output(&mut inspect(&workspaces[0].0, &warm))?;
-    let mut counts = Vec::new();
-    let mut cold = |(workspace, count): &(PathBuf, usize), round: usize| -> Result<Usage> {
-        let home = bench.dir.join(format!("cold-{count}-{round}"));
-        copy_environments(&warm, &home)?;
-        let (usage, output) = measure_output(&mut inspect(workspace, &home))?;
-        counts.push((*count, inspected(&output)?));
+    measure_output(&mut inspect(&other, "--path=."))?;
+    copy(&home, &kept)?;
+    let counts = std::cell::RefCell::new(Vec::new());
+    let cold = |(workspace, count): &(PathBuf, usize)| -> Result<Usage> {
+        fs::remove_dir_all(&home)?;
+        copy(&kept, &home)?;
+        let (usage, output) = measure_output(&mut inspect(workspace, "--all"))?;
+        counts.borrow_mut().push((*count, inspected(&output)?));
         Ok(usage)
     };
-    let mut series: Vec<Series> = Vec::new();
-    for workspace in &workspaces {
-        let name = format!("{} inspected", workspace.1);
-        series.extend(alternate(
-            rounds,
-            &mut [(name.as_str(), Box::new(|round| cold(workspace, round)))],
-        )?);
-    }
-    for (count, found) in counts {
+    let names = workspaces.each_ref().map(|(_, count)| format!("{count} inspected"));
+    // The larger one last: the runs after it find what it has left.
+    let mut series = alternate(
+        rounds,
+        &mut [
+            (&names[0], Box::new(|_| cold(&workspaces[0]))),
+            (&names[1], Box::new(|_| cold(&workspaces[1]))),
+        ],
+    )?;
+    for (count, found) in counts.into_inner() {
         ensure!(found == count, "{found} of {count} plugins were inspected");
     }
-    let (workspace, home) = (
-        &workspaces[1].0,
-        bench.dir.join(format!("cold-{plugins}-0")),
-    );
-    let (none, output) = measure_output(&mut inspect(workspace, &home))?;
+    let workspace = &workspaces[1].0;
+    let (none, output) = measure_output(&mut inspect(workspace, "--all"))?;
     ensure!(inspected(&output)? == 0, "plugins were inspected again");
     let edited = workspace.join("p1/plugin/train.py");
     fs::write(
         &edited,
         fs::read_to_string(&edited)? + "\n\nEDITED = True\n",
     )?;
-    let (one, output) = measure_output(&mut inspect(workspace, &home))?;
+    let (one, output) = measure_output(&mut inspect(workspace, "--all"))?;
     let again = inspected(&output)?;
-    series.push(Series {
-        name: "none inspected".to_owned(),
-        runs: vec![none],
-    });
-    series.push(Series {
-        name: "one edited".to_owned(),
-        runs: vec![one],
-    });
+    for (name, usage) in [("none inspected", none), ("one edited", one)] {
+        series.push(Series {
+            name: name.to_owned(),
+            runs: vec![usage],
+        });
+    }
     heading(
         bench,
         "Inspecting plugins",
         &format!(
-            "`publish --all --dry-run` of {plugins} plugins whose params take importing, on one \
-             core, from a store that holds nothing but the base environment; beside one plugin; \
-             {rounds} runs each"
+            "`publish --all --dry-run` of {plugins} plugins whose params take importing, and of \
+             one plugin, on one core; before each run the store is put back to what it was after \
+             another plugin's inspection, which made the base environment; {rounds} runs each, \
+             alternately; no PYTHON* variable set"
         ),
     );
     print_table(&series, &series[0]);
-    let [first, all] = [0, 1].map(|index: usize| median(&series[index].wall()));
-    let each = (all - first) / (plugins - 1) as f64;
-    let fast = bar("an inspection after the first, ms", each, BAR_INSPECT);
+    let each = |of: fn(&Series) -> Vec<f64>| {
+        let [first, all] = [0, 1].map(|index: usize| median(&of(&series[index])));
+        (all - first) / (plugins - 1) as f64
+    };
+    bar(
+        "processor time of an inspection after the first, ms",
+        each(Series::processor),
+        BAR_INSPECT,
+    );
+    let fast = bar(
+        "an inspection after the first, ms",
+        each(Series::wall),
+        BAR_INSPECT,
+    );
     let few = bar("inspections after one edit", again as f64, 1.0);
     Ok(fast && few && again == 1)
 }
@@ -250,25 +270,21 @@ fn only_environment(home: &Path) -> Result<PathBuf> {
     found.pop().context("no environment")
 }
 
-/// Gives `home` what `warm` has made of environments and tools, and nothing that it knows of
-/// plugins. Environments know their own path, so they are linked, not copied.
-fn copy_environments(warm: &Path, home: &Path) -> Result<()> {
-    let (from, to) = (warm.join("cache"), home.join("cache"));
-    fs::create_dir_all(&to)?;
-    for name in [
-        "environments",
-        "base",
-        "interpreters",
-        "sdk",
-        "tools",
-        "locks",
-    ] {
-        let from = from.join(name);
-        if from.exists() {
-            std::os::unix::fs::symlink(&from, to.join(name))?;
+/// Copies a folder with times and links, and waits for the disk: what is measured next is not to
+/// pay for it.
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    measure_ok(Command::new("cp").arg("-a").args([from, to]))?;
+    measure_ok(&mut Command::new("sync"))?;
+    Ok(())
+}
+
+/// Takes away what would steer Python differently on another machine.
+fn without_python(command: &mut Command) {
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("PYTHON") {
+            command.env_remove(name);
         }
     }
-    Ok(())
 }
 
 /// Keeps a command on one core, where the system can do that.
