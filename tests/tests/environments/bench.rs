@@ -100,10 +100,11 @@ impl Bench {
     /// A wheel with a package that knows its version.
     pub(crate) fn wheel(&self, folder: &str, name: &str, version: &str, needs: &[&str]) {
         let info = format!("{name}-{version}.dist-info");
-        let needs: String = needs
+        let needs: Vec<String> = needs
             .iter()
             .map(|need| format!("Requires-Dist: {need}\n"))
             .collect();
+        let needs = needs.concat();
         let metadata = format!("Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{needs}");
         let files = [
             (
@@ -117,11 +118,12 @@ impl Bench {
                     .to_owned(),
             ),
         ];
-        let mut record: String = files
+        let mut record: Vec<String> = files
             .iter()
             .map(|(path, _)| format!("{path},,\n"))
             .collect();
-        record.push_str(&format!("{info}/RECORD,,\n"));
+        record.push(format!("{info}/RECORD,,\n"));
+        let record = record.concat();
         let path = self.path(folder);
         fs::create_dir_all(&path).unwrap();
         let file =

@@ -156,7 +156,9 @@ fn inspections(bench: &Bench, plugins: usize) -> Result<bool> {
         counts.borrow_mut().push((*count, inspected(&output)?));
         Ok(usage)
     };
-    let names = workspaces.each_ref().map(|(_, count)| format!("{count} inspected"));
+    let names = workspaces
+        .each_ref()
+        .map(|(_, count)| format!("{count} inspected"));
     // The larger one last: the runs after it find what it has left.
     let mut series = alternate(
         rounds,
