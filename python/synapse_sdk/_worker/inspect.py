@@ -12,6 +12,7 @@ import signal
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from synapse_sdk._worker import report
@@ -28,8 +29,15 @@ _TICK = 0.1
 class Child:
     """One inspection under way: the process, and what it has told so far."""
 
-    def __init__(self, request: dict[str, Any], limit: float, fds: tuple[int, ...]) -> None:
+    def __init__(
+        self,
+        request: dict[str, Any],
+        limit: float,
+        fds: tuple[int, ...],
+        strangers: Sequence[str],
+    ) -> None:
         self.request = request
+        self.strangers = strangers
         self.actions: dict[str, Any] = {}
         self.stubbed: list[str] = []
         self.why: str | None = None
@@ -135,7 +143,7 @@ def serve(channel: Channel, fds: tuple[int, int, int], request: dict[str, Any]) 
     """
     # The pipe is waited on, so nothing may be read ahead of it.
     channel = Channel(PythonLine(*fds))
-    _warm()
+    strangers = _warm()
     limit = float(request.get("limit") or LIMIT)
     parallel = max(1, int(request.get("parallel") or 1))
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
@@ -150,7 +158,7 @@ def serve(channel: Channel, fds: tuple[int, int, int], request: dict[str, Any]) 
                 if fd in children:
                     children[fd].read()
                 else:
-                    reading = _start(channel, children, limit, fds)
+                    reading = _start(channel, children, limit, fds, strangers)
             _finish(channel, children)
     finally:
         for child in children.values():
@@ -159,7 +167,11 @@ def serve(channel: Channel, fds: tuple[int, int, int], request: dict[str, Any]) 
 
 
 def _start(
-    channel: Channel, children: dict[int, Child], limit: float, fds: tuple[int, ...]
+    channel: Channel,
+    children: dict[int, Child],
+    limit: float,
+    fds: tuple[int, ...],
+    strangers: Sequence[str],
 ) -> bool:
     wanted: Any = None
     try:
@@ -173,7 +185,7 @@ def _start(
         return True
     except EOFError:
         return False
-    child = Child(wanted, float(wanted.get("limit") or limit), fds)
+    child = Child(wanted, float(wanted.get("limit") or limit), fds, strangers)
     children[child.pipe] = child
     return True
 
@@ -197,8 +209,11 @@ def _finish(channel: Channel, children: dict[int, Child]) -> None:
             channel.send("inspected", **child.reply())
 
 
-def _warm() -> None:
-    """Import once what every child needs, and keep it out of the collector's way."""
+def _warm() -> list[str]:
+    """Import once what every child needs, and keep it out of the collector's way.
+
+    Returns the modules that a child must not know.
+    """
     # Plugins of pydantic itself would make schemas differ between machines.
     os.environ["PYDANTIC_DISABLE_PLUGINS"] = "__all__"
     import dataclasses  # noqa: F401
@@ -228,8 +243,10 @@ def _warm() -> None:
         number: int = pydantic.Field(default=1, ge=0)
 
     Sample.model_json_schema()
+    strangers = synapse_sdk._worker.sources.strangers()
     gc.collect()
     gc.freeze()
+    return strangers
 
 
 def _become(child: Child, write: int, fds: tuple[int, ...]) -> None:
@@ -245,7 +262,7 @@ def _become(child: Child, write: int, fds: tuple[int, ...]) -> None:
         kept = os.dup2(write, 3, inheritable=False) if write != 3 else 3
         os.closerange(4, max(1024, *fds, write, child.pipe) + 1)
         os.chdir(child.folder)
-        _inspect(child.request, kept)
+        _inspect(child.request, child.strangers, kept)
     finally:
         os._exit(0)
 
@@ -257,7 +274,7 @@ def _die_with_parent() -> None:
         die_with_parent()
 
 
-def _inspect(request: dict[str, Any], pipe: int) -> None:
+def _inspect(request: dict[str, Any], strangers: Sequence[str], pipe: int) -> None:
     from synapse_sdk._worker.look import Look
     from synapse_sdk._worker.sources import Sources
 
@@ -268,7 +285,7 @@ def _inspect(request: dict[str, Any], pipe: int) -> None:
     else:
         _without_mail()
         sources = Sources(folder, request["sources"], sys.path)
-        sources.take_over()
+        sources.take_over(strangers)
     sys.argv[:] = [folder]
     look = Look(folder, sources)
 

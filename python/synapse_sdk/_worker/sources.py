@@ -153,21 +153,32 @@ class Sources:
 
     # As this process's imports.
 
-    def take_over(self) -> None:
+    def take_over(self, strangers: Sequence[str]) -> None:
         """Make this the only way in which this process imports anything from now on.
 
         No finder that knows distributions is left, so `importlib.metadata` finds none, installed
-        or not.
+        or not. `strangers` are modules to forget.
         """
-        for name in list(sys.modules):
-            top = name.partition(".")[0]
-            known = top in REAL or top in sys.stdlib_module_names or top == "__main__"
-            # What a `.pth` file of the environment imported is not there elsewhere.
-            if not known and not top.startswith("_frozen"):
-                del sys.modules[name]
+        # After a fork whatever is touched is copied: no walk through all modules here, and what the
+        # finders of folders remember stays, since they mind the folders' times.
+        for name in strangers:
+            sys.modules.pop(name, None)
         sys.meta_path[:] = [self]
         sys.path[:] = [self.folder, *(entry for entry in self.path if not _site(entry))]
-        sys.path_importer_cache.clear()
+
+
+def strangers() -> list[str]:
+    """Name the modules of this process that are not there on every machine.
+
+    A `.pth` file of the environment may have imported them.
+    """
+    found = []
+    for name in sys.modules:
+        top = name.partition(".")[0]
+        known = top in REAL or top in sys.stdlib_module_names or top == "__main__"
+        if not known and not top.startswith("_frozen"):
+            found.append(name)
+    return found
 
 
 def _lacks(part: str, path: Sequence[str]) -> bool:
