@@ -15,7 +15,7 @@ from typing import Any
 
 SDK = str(Path(__file__).resolve().parents[1])
 BOOTSTRAP = (
-    "import os,sys;sys.path.insert(1,os.environ['SYNAPSE_WORKER_SDK']);"
+    "import os,sys;sys.path[:]=[os.environ['SYNAPSE_WORKER_SDK'],*filter(None,sys.path)];"
     "from synapse_sdk._worker import main;main()"
 )
 

@@ -148,6 +148,26 @@ fn the_process_is_what_a_plain_python_would_be() {
 }
 
 #[test]
+fn modules_of_a_plugin_named_like_standard_ones_do_no_harm() {
+    let space = space();
+    let all = [
+        "types.py",
+        "enum.py",
+        "struct.py",
+        "socket.py",
+        "json/__init__.py",
+    ];
+    for name in all {
+        space.write(
+            name,
+            "raise SystemExit('the plugin has modules of its own')\n",
+        );
+    }
+    let document = run(&space, &["echo", "--params", r#"{"a": 1}"#]);
+    assert_eq!(document["ok"], true);
+}
+
+#[test]
 fn mistakes_are_told_before_anything_starts() {
     let space = space();
     space.write("p.json", "{\"epochs\": 1,\n  oops}");

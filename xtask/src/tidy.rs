@@ -172,6 +172,7 @@ fn check_packages(root: &Path, metadata: &Metadata) -> Result<Vec<Finding>> {
         .iter()
         .map(|package| package.name.as_str())
         .collect();
+    let noted = fs::read_to_string(root.join(DECISIONS))?;
     let mut findings = Vec::new();
     for package in &metadata.packages {
         let full = package.manifest_path.as_std_path();
@@ -182,6 +183,7 @@ fn check_packages(root: &Path, metadata: &Metadata) -> Result<Vec<Finding>> {
             .into_owned();
         let text = fs::read_to_string(full)?;
         findings.extend(check_dependencies(&path, &text, package, &ours));
+        findings.extend(check_noted(&path, package, &ours, &noted));
         if package.edition.as_str() != EDITION {
             findings.push(finding(&path, 1, format!("the edition is not {EDITION}")));
         }
@@ -235,6 +237,26 @@ fn check_dependencies(path: &str, text: &str, package: &Package, ours: &[&str]) 
         }
     }
     findings
+}
+
+/// Where each third-party crate has a row.
+const DECISIONS: &str = "docs/decisions.md";
+
+fn check_noted(path: &str, package: &Package, ours: &[&str], noted: &str) -> Vec<Finding> {
+    let first_cells = || {
+        noted
+            .lines()
+            .filter_map(|line| line.strip_prefix("| "))
+            .filter_map(|row| row.split(" |").next())
+    };
+    let missing = |name: &&str| !first_cells().any(|cell| has_word(cell, name));
+    let names = package.dependencies.iter();
+    names
+        .map(|dependency| dependency.name.as_str())
+        .filter(|name| !ours.contains(name))
+        .filter(missing)
+        .map(|name| finding(path, 1, format!("{name} has no row in {DECISIONS}")))
+        .collect()
 }
 
 /// A module whose name plugins import: the platform chose it.
@@ -491,6 +513,22 @@ mod tests {
     fn names_say_something() {
         assert!(check_name("rules/src/utils.rs").is_some());
         assert!(check_name("rules/src/archive.rs").is_none());
+    }
+
+    #[test]
+    fn crates_without_a_row_are_found() {
+        let root = repo::root().unwrap();
+        let metadata = metadata(&root).unwrap();
+        let mut packages = metadata.packages.iter();
+        let engine = packages.find(|package| package.name.as_str() == "synapse-engine");
+        let noted = "| crate | licence |\n| serde_json, blake3 | MIT | both |\n";
+        let findings = check_noted("a", engine.unwrap(), &[], noted);
+        let missing = |name: &str| {
+            let text = format!("{name} has no row in {DECISIONS}");
+            what(&findings).contains(&(1, text.as_str()))
+        };
+        assert!(missing("serde") && missing("petgraph"));
+        assert!(!missing("serde_json") && !missing("blake3"));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::{
 };
 
 use pep440_rs::Version;
-use pep508_rs::{ExtraName, MarkerEnvironment, Requirement, VersionOrUrl};
+use pep508_rs::{ExtraName, MarkerEnvironment};
 use synapse_engine::{Digest, Failure, StableHash, StableHasher};
 
 use super::build;
@@ -17,7 +17,8 @@ use crate::{
     python::interpreter::{Interpreter, MINORS},
     resolve::{
         lock::{fingerprint, normalised},
-        requirements::{Kind, Link},
+        requirement::{Requirement, Source},
+        requirements::Kind,
         rule::Work,
         sdk::IMPLICIT,
     },
@@ -132,14 +133,14 @@ fn check(
     environment: &MarkerEnvironment,
     work: &Work,
 ) -> Option<String> {
-    let mut open: Vec<Requirement<Link>> = Vec::new();
+    let mut open: Vec<Requirement> = Vec::new();
     for item in &work.requirements.items {
         match &item.kind {
-            Kind::Named(requirement) if requirement.marker.evaluate(environment, &[]) => {
+            Kind::Named(requirement) if requirement.condition.holds(environment, &[]) => {
                 open.push((**requirement).clone());
             }
             Kind::Named(_) => {}
-            Kind::Local { marker, .. } if !marker.evaluate(environment, &[]) => {}
+            Kind::Local { condition, .. } if !condition.holds(environment, &[]) => {}
             Kind::Local { path, .. } => match project_name(path) {
                 Some(name) if installed.contains_key(&name) => {}
                 _ => return Some(format!("lacks {}", item.shown)),
@@ -164,7 +165,7 @@ fn check(
         let Some(there) = installed.get(&name) else {
             return Some(format!("lacks {}", shown(&requirement)));
         };
-        if let Some(VersionOrUrl::VersionSpecifier(wanted)) = &requirement.version_or_url
+        if let Some(Source::Versions(wanted)) = &requirement.source
             && !wanted.contains(&there.version)
         {
             let has = &there.version;
@@ -181,9 +182,8 @@ fn check(
             continue;
         };
         let there = installed.get(requirement.name.as_ref());
-        if let (Some(there), Some(VersionOrUrl::VersionSpecifier(wanted))) =
-            (there, &requirement.version_or_url)
-            && requirement.marker.evaluate(environment, &[])
+        if let (Some(there), Some(Source::Versions(wanted))) = (there, &requirement.source)
+            && requirement.condition.holds(environment, &[])
             && !wanted.contains(&there.version)
         {
             let (name, has) = (&requirement.name, &there.version);
@@ -193,9 +193,9 @@ fn check(
     None
 }
 
-fn shown(requirement: &Requirement<Link>) -> String {
-    match &requirement.version_or_url {
-        Some(VersionOrUrl::VersionSpecifier(wanted)) => format!("{}{wanted}", requirement.name),
+fn shown(requirement: &Requirement) -> String {
+    match &requirement.source {
+        Some(Source::Versions(wanted)) => format!("{}{wanted}", requirement.name),
         _ => requirement.name.to_string(),
     }
 }
@@ -205,12 +205,12 @@ fn needs(
     metadata: &Path,
     environment: &MarkerEnvironment,
     extras: &[ExtraName],
-) -> Vec<Requirement<Link>> {
+) -> Vec<Requirement> {
     let text = fs::read_to_string(metadata).unwrap_or_default();
     let head = text.lines().take_while(|line| !line.is_empty());
     head.filter_map(|line| line.strip_prefix("Requires-Dist:"))
-        .filter_map(|text| Requirement::<Link>::from_str(text.trim()).ok())
-        .filter(|requirement| requirement.marker.evaluate(environment, extras))
+        .filter_map(|text| Requirement::from_str(text.trim()).ok())
+        .filter(|requirement| requirement.condition.holds(environment, extras))
         .collect()
 }
 

@@ -13,7 +13,7 @@ use std::{
 };
 
 use pep440_rs::{Version, VersionSpecifiers};
-use pep508_rs::{MarkerEnvironment, MarkerEnvironmentBuilder};
+use pep508_rs::{MarkerEnvironment, StringVersion};
 use serde::{Deserialize, Serialize};
 use synapse_engine::{Cancel, Digest, Failure, index::FileStat};
 
@@ -94,23 +94,25 @@ impl Interpreter {
 
     /// The values of markers, to evaluate requirements with.
     pub fn marker_environment(&self) -> Result<MarkerEnvironment, Failure> {
-        let value = |name: &str| self.markers.get(name).map_or("", String::as_str);
-        MarkerEnvironment::try_from(MarkerEnvironmentBuilder {
+        let value = |name: &str| self.markers.get(name).cloned().unwrap_or_default();
+        let version = |name: &str| {
+            value(name).parse::<StringVersion>().map_err(|error| {
+                let what = format!("{} says of itself: {error}", self.executable.display());
+                Failure::environment("python", what).hint("name another one with --python")
+            })
+        };
+        Ok(MarkerEnvironment {
             implementation_name: value("implementation_name"),
-            implementation_version: value("implementation_version"),
+            implementation_version: version("implementation_version")?,
             os_name: value("os_name"),
             platform_machine: value("platform_machine"),
             platform_python_implementation: value("platform_python_implementation"),
             platform_release: value("platform_release"),
             platform_system: value("platform_system"),
             platform_version: value("platform_version"),
-            python_full_version: value("python_full_version"),
-            python_version: value("python_version"),
+            python_full_version: version("python_full_version")?,
+            python_version: version("python_version")?,
             sys_platform: value("sys_platform"),
-        })
-        .map_err(|error| {
-            let what = format!("{} says of itself: {error}", self.executable.display());
-            Failure::environment("python", what).hint("name another one with --python")
         })
     }
 

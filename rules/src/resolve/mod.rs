@@ -11,6 +11,7 @@ pub mod options;
 pub mod order;
 pub mod pip;
 mod pyproject;
+pub mod requirement;
 pub mod requirements;
 pub mod rule;
 pub mod sdk;

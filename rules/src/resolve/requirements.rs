@@ -2,13 +2,12 @@
 //! requirements.txt with all that it includes, from pyproject.toml and from the configuration.
 
 use std::{
-    fmt,
     path::{Path, PathBuf},
     str::FromStr,
 };
 
 use pep440_rs::VersionSpecifiers;
-use pep508_rs::{ExtraName, MarkerTree, Pep508Url, Requirement};
+use pep508_rs::ExtraName;
 use synapse_engine::Failure;
 
 use super::{
@@ -16,6 +15,7 @@ use super::{
     line::{self, Line, Place, Value},
     options::{Options, Said, is_url, quoted},
     pyproject,
+    requirement::{Condition, Requirement, Source},
     sdk::{self, NAME as SDK},
 };
 use crate::{
@@ -29,36 +29,12 @@ use crate::{
 pub const FILE: &str = "requirements.txt";
 /// Files that one plugin's requirements may come from.
 const MOST_FILES: usize = 100;
-/// A URL as written: nothing is made of it, and no variable filled in.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Link(pub String);
-
-impl fmt::Display for Link {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(&self.0)
-    }
-}
-
-/// Without its login.
-impl fmt::Debug for Link {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&without(&self.0), out)
-    }
-}
-
-impl Pep508Url for Link {
-    type Err = std::convert::Infallible;
-
-    fn parse_url(url: &str, _working_dir: Option<&Path>) -> Result<Self, Self::Err> {
-        Ok(Self(url.to_owned()))
-    }
-}
 
 /// What one requirement is about.
 #[derive(Debug, Clone)]
 pub enum Kind {
     /// A package by name, with versions or a URL.
-    Named(Box<Requirement<Link>>),
+    Named(Box<Requirement>),
     /// A folder or archive of this machine.
     Local {
         /// Where it is, absolute.
@@ -66,7 +42,7 @@ pub enum Kind {
         /// Which of its extras.
         extras: Vec<ExtraName>,
         /// When it counts.
-        marker: MarkerTree,
+        condition: Condition,
         /// Used where it lies rather than copied.
         editable: bool,
     },
@@ -355,7 +331,7 @@ impl Reader<'_> {
             Some((target, marker)) => (target.trim(), Some(marker.trim())),
             None => (text, None),
         };
-        let tree = marker.map_or(Ok(MarkerTree::TRUE), MarkerTree::from_str);
+        let tree = marker.map_or(Ok(Condition::default()), Condition::from_str);
         let suffix = marker
             .map(|marker| format!(" ; {marker}"))
             .unwrap_or_default();
@@ -364,7 +340,7 @@ impl Reader<'_> {
         let flag = if editable { "-e " } else { "" };
         if let Some(path) = self.local(target, around) {
             let (path, extras) = path.map_err(|what| (0, what, "check the path"))?;
-            let marker = tree.map_err(|error| bad_marker(error.message.to_string()))?;
+            let condition = tree.map_err(|mistake| bad_marker(mistake.message))?;
             let brackets = match &extras[..] {
                 [] => String::new(),
                 extras => {
@@ -376,17 +352,17 @@ impl Reader<'_> {
             let kind = Kind::Local {
                 path,
                 extras,
-                marker,
+                condition,
                 editable,
             };
             return Ok((kind, line));
         }
         if is_url(target) && !target.contains(" @ ") {
-            tree.map_err(|error| bad_marker(error.message.to_string()))?;
+            tree.map_err(|mistake| bad_marker(mistake.message))?;
             return Ok((Kind::Remote { editable }, format!("{flag}{target}{suffix}")));
         }
         let line = format!("{flag}{text}");
-        match Requirement::<Link>::from_str(text) {
+        match Requirement::from_str(text) {
             Ok(requirement) => Ok((Kind::Named(Box::new(requirement)), line)),
             Err(error) => {
                 // Offsets are of the text with variables filled in.
@@ -511,7 +487,7 @@ fn take_sdk_out(found: &mut Requirements, version: &str) -> Result<(), Failure> 
         let Kind::Named(requirement) = &item.kind else {
             continue;
         };
-        if let Some(pep508_rs::VersionOrUrl::VersionSpecifier(wanted)) = &requirement.version_or_url
+        if let Some(Source::Versions(wanted)) = &requirement.source
             && !wanted.contains(&version)
         {
             found.warnings.push(Warning {
@@ -532,7 +508,7 @@ fn take_sdk_out(found: &mut Requirements, version: &str) -> Result<(), Failure> 
             for need in needs {
                 found
                     .items
-                    .push(ours(need, Some(&requirement.marker), &item.place)?);
+                    .push(ours(need, &requirement.condition, &item.place)?);
             }
         }
     }
@@ -540,13 +516,11 @@ fn take_sdk_out(found: &mut Requirements, version: &str) -> Result<(), Failure> 
     Ok(())
 }
 
-/// A requirement of our own, which counts when its own marker and `marker` hold.
-pub fn ours(text: &str, marker: Option<&MarkerTree>, place: &Place) -> Result<Item, Failure> {
-    let mut requirement = Requirement::<Link>::from_str(text)
+/// A requirement of our own, which counts when its own condition and `condition` hold.
+fn ours(text: &str, condition: &Condition, place: &Place) -> Result<Item, Failure> {
+    let mut requirement = Requirement::from_str(text)
         .map_err(|error| Failure::bug(format!("our own requirement {text}: {}", error.message)))?;
-    if let Some(marker) = marker {
-        requirement.marker.and(marker.clone());
-    }
+    requirement.condition = requirement.condition.and(condition.clone());
     let line = requirement.to_string();
     Ok(Item {
         kind: Kind::Named(Box::new(requirement)),

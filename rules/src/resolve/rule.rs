@@ -7,7 +7,6 @@ use std::{
     sync::Arc,
 };
 
-use pep508_rs::VersionOrUrl;
 use serde_json::json;
 use synapse_engine::{
     Cacheability, Cancel, Context, Digest, Failure, Input, Inputs, Label, Lane, Manifest, Node,
@@ -22,6 +21,7 @@ use super::{
     lock::{self, Origin, Package, Target},
     order::Order,
     pip,
+    requirement::Source,
     requirements::{Item, Kind, Requirements},
     sdk::IMPLICIT,
     uv::Uv,
@@ -203,7 +203,7 @@ impl Work {
             let items = self.requirements.items.iter();
             for item in items.filter(|item| item.name() == Some(&package.name)) {
                 if let Kind::Named(requirement) = &item.kind
-                    && let Some(VersionOrUrl::Url(link)) = &requirement.version_or_url
+                    && let Some(Source::Link(link)) = &requirement.source
                 {
                     *url = credentials.take(&link.0);
                 }

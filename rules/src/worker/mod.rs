@@ -32,8 +32,10 @@ pub const ARGUMENT: &str = "__worker";
 /// What stands for the library of an interpreter that has none.
 pub const NO_LIBRARY: &str = "-";
 
-/// What the interpreter is given to run.
-const BOOTSTRAP: &str = "import os,sys;sys.path.insert(1,os.environ['SYNAPSE_WORKER_SDK']);\
+/// What the interpreter is given to run. The current folder is the plugin's, and may have modules
+/// of the names of standard ones: it comes onto the path only when the worker has its own.
+const BOOTSTRAP: &str = "import os,sys;\
+                         sys.path[:]=[os.environ['SYNAPSE_WORKER_SDK'],*filter(None,sys.path)];\
                          from synapse_sdk._worker import main;main()";
 
 /// Where the payload lies, for the worker.
