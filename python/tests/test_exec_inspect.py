@@ -128,7 +128,6 @@ def test_an_action_of_the_guide(server: Server) -> None:
             "number": True,
         },
     ]
-    assert list(reply["params_schema"]["properties"]) == ["dataset", "epochs"]
 
 
 def test_functions_and_actions_without_params(server: Server) -> None:
@@ -243,7 +242,6 @@ def test_every_use_of_an_absent_module_at_import(server: Server) -> None:
     assert reply["reason"] is None, reply
     assert [item["name"] for item in reply["ui_schemas"]] == ["device", "n"]
     assert reply["stubbed"] == ["numpy", "torch"]
-    assert reply["params_schema"]["properties"]["device"]["default"] == "cpu"
 
 
 @pytest.mark.parametrize(
@@ -592,7 +590,77 @@ def test_one_result_on_every_python_with_and_without_the_module(tmp_path: Path) 
             replies.append(server.worker.until("inspected"))
             assert server.worker.finish() == 0
     first = replies[0]["actions"]["train"]
-    assert first["reason"] is None and first["schema_reason"] is None, first
+    assert first["reason"] is None, first
     for reply in replies[1:]:
         assert reply["actions"] == replies[0]["actions"]
     assert all("torch" in reply["stubbed"] for reply in replies)
+
+
+CHECKED = """
+import torch
+from pathlib import Path
+from typing import Annotated
+from pydantic import AfterValidator, BaseModel, Field, FilePath, SecretStr
+from pydantic import field_validator, model_validator
+from synapse_sdk.plugins import BaseAction
+
+class Optimizer(BaseModel):
+    rate: float = Field(0.1, gt=0)
+
+def there(value: str) -> str:
+    if not torch.hub.has(value):
+        raise ValueError("no such model")
+    return value
+
+class Params(BaseModel):
+    dataset: int
+    epochs: int = Field(5, ge=1)
+    optimizer: Optimizer = Optimizer()
+    weights: FilePath | None = None
+    name: Annotated[str, AfterValidator(there)] | int = "m"
+    key: SecretStr = Field("", max_length=3)
+    %s
+
+class TrainAction(BaseAction[Params]):
+    def execute(self): return {}
+"""
+
+
+def _check(server: Server, given: Any, more: str = "") -> dict[str, str] | None:
+    module, name = "plugin.train", "TrainAction"
+    wanted = {"action": "train", "module": module, "object": name, "params": None, "ui": False}
+    wanted |= {"check": True, "given": given}
+    refused = server.one(CHECKED % more, wanted=[wanted])["refused"]
+    if refused is None:
+        return None
+    return {".".join(map(str, item["loc"])): item["type"] for item in refused}
+
+
+def test_params_are_held_against_their_model(server: Server) -> None:
+    assert _check(server, {"dataset": "7", "epochs": 3}) is None
+    assert _check(server, None) == {"dataset": "missing"}
+    assert _check(server, [1]) == {"": "model_type"}
+    given = {"dataset": "x", "epochs": 0, "optimizer": {"rate": "fast"}}
+    assert _check(server, given) == {
+        "dataset": "int_parsing",
+        "epochs": "greater_than_equal",
+        "optimizer.rate": "float_parsing",
+    }
+    wanted = {"action": "train", "module": "plugin.train", "object": "TrainAction"}
+    wanted |= {"params": None, "ui": False, "check": True, "given": {"dataset": 1, "key": "abcd"}}
+    (item,) = server.one(CHECKED % "", wanted=[wanted])["refused"]
+    assert item["loc"] == ["key"] and item["input"] is None
+
+
+def test_what_only_a_run_can_tell_is_not_refused(server: Server) -> None:
+    # A file that is not there, and a validator that uses what inspection does without.
+    assert _check(server, {"dataset": 1, "weights": "best.pt", "name": "resnet"}) is None
+    # What is certain is told all the same.
+    assert _check(server, {"name": "resnet"}) == {"dataset": "missing"}
+    for more in (
+        "@field_validator('dataset', mode='before')\n    def f(cls, v): return len(v)",
+        "@model_validator(mode='before')\n    def f(cls, v): return {'dataset': 1}",
+        "size: torch.Size = None",
+    ):
+        assert _check(server, {"dataset": "x"}, more) is None
+    assert _check(server, {"dataset": "x"}, "size: int = 1") == {"dataset": "int_parsing"}

@@ -6,6 +6,7 @@ pub mod cache;
 pub mod config;
 pub mod dataset;
 pub mod explain;
+mod inspection;
 pub mod lock;
 pub mod login;
 pub mod model;

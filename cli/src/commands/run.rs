@@ -26,7 +26,10 @@ use synapse_rules::{
     },
 };
 
-use super::attempt::{Kept, OneRun, configured};
+use super::{
+    attempt::{Kept, OneRun, configured},
+    inspection::{self, Looked},
+};
 use crate::{
     app::{self, App},
     args::{self, Mode, Selection},
@@ -61,7 +64,8 @@ pub fn run(app: &App, args: &args::Run) -> Result<u8, Failure> {
         timeout: args.timeout.as_deref().map(limits::timeout).transpose()?,
     };
     let given = params::read(args.params.as_deref(), &app.cwd, io::stdin().lock())?;
-    let (wanted, root) = load(app, args, given, limits)?;
+    let (wanted, selected) = load(app, args, given, limits)?;
+    let root = &selected.root;
     let live = Arc::new(LiveRun::new(&app.output, !args.no_debug));
     warn(app, &wanted.plugin.head.warnings);
     live.line(view::head(
@@ -70,11 +74,13 @@ pub fn run(app: &App, args: &args::Run) -> Result<u8, Failure> {
     ));
     live.line(view::head("Action", &wanted.action.name));
     live.line(view::head("Mode", "local"));
-    let ready = environment(app, args, &wanted, &root)?;
+    let ready = environment(app, args, &wanted, root)?;
     warn(app, &ready.warnings);
     live.line(view::head("Environment", &ready.note));
+    let looked = inspection::look(app, &wanted.plugin, &selected, args.environment.offline)?;
+    warn(app, looked.differs.as_slice());
     let terminal = Terminal::save();
-    let (report, node, kept) = execute(app, args, &wanted, &ready, &live, &root)?;
+    let (report, node, kept) = execute(app, args, &wanted, &ready, &live, root)?;
     terminal.restore();
     live.finish();
     Ok(finish(
@@ -84,6 +90,7 @@ pub fn run(app: &App, args: &args::Run) -> Result<u8, Failure> {
             start,
             wanted: &wanted,
             ready: &ready,
+            looked,
             report,
             node,
             kept,
@@ -128,7 +135,7 @@ fn load(
     args: &args::Run,
     params: Value,
     limits: Limits,
-) -> Result<(Wanted, PathBuf), Failure> {
+) -> Result<(Wanted, Selected), Failure> {
     let selected = pick(app, args)?;
     let (plugin, config) = super::lock::load(app, &selected)?;
     if let Some(code) = args.plugin.as_deref()
@@ -159,7 +166,7 @@ fn load(
             params,
             limits,
         },
-        selected.root,
+        selected,
     ))
 }
 
@@ -204,7 +211,8 @@ fn warn(app: &App, warnings: &[plugin::Warning]) {
     }
 }
 
-/// The environment that the action runs in, made when it is not there.
+/// The environment that the action runs in, made when it is not there; params that the action
+/// would refuse are refused before that.
 fn environment(
     app: &App,
     args: &args::Run,
@@ -214,9 +222,22 @@ fn environment(
     let live = Arc::new(Live::new(&app.output));
     let session = app.session(root, Arc::<Live>::clone(&live), None, true)?;
     let wish = super::lock::wanted(&args.environment);
-    let ready = app
-        .environments(&session)
-        .ready(&wanted.plugin, &wanted.config, &wish);
+    let first = || {
+        if args.environment.offline {
+            // The base environment may have to be made as well.
+            return Ok(());
+        }
+        inspection::check(
+            app,
+            &wanted.plugin,
+            &wanted.action.name,
+            &wanted.params,
+            &session,
+        )
+    };
+    let ready =
+        app.environments(&session)
+            .ready_after(&wanted.plugin, &wanted.config, &wish, &first);
     live.finish();
     ready
 }
@@ -391,6 +412,7 @@ struct Done<'a> {
     start: Instant,
     wanted: &'a Wanted,
     ready: &'a Ready,
+    looked: Looked,
     report: Option<Report>,
     node: NodeReport,
     kept: Kept,
@@ -402,11 +424,14 @@ fn finish(app: &App, live: &LiveRun, done: Done<'_>) -> u8 {
         start,
         wanted,
         ready,
+        looked,
         report,
         node,
         kept,
     } = done;
-    let mut notes: Vec<String> = Vec::new();
+    // For people it was a warning, before the run.
+    let differs = looked.differs.filter(|_| app.output.is_machine());
+    let mut notes: Vec<String> = differs.iter().map(|own| own.message.clone()).collect();
     if let Some(report) = &report {
         notes.extend(report.notes.clone());
         if let Ending::Returned(returned) = &report.ending {
@@ -450,6 +475,7 @@ fn finish(app: &App, live: &LiveRun, done: Done<'_>) -> u8 {
         let stages = ready
             .stages
             .iter()
+            .chain(&looked.stages)
             .map(|(stage, report)| stage_object(stage, report));
         let document = Document {
             schema: 1,

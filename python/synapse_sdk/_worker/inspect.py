@@ -241,8 +241,18 @@ def _warm() -> list[str]:
 
     class Sample(pydantic.BaseModel):
         number: int = pydantic.Field(default=1, ge=0)
+        rate: float = 0.5
+        name: str = "a"
 
-    Sample.model_json_schema()
+    class SampleAction(synapse_sdk.plugins.BaseAction[Sample]):
+        action_name = "sample"
+
+        def execute(self) -> None:
+            """Do nothing: only looked at."""
+
+    # Done once here, it costs each child fewer copied pages.
+    with contextlib.suppress(synapse_sdk._worker.look.Undetermined):
+        synapse_sdk._worker.look.look_at(SampleAction)
     strangers = synapse_sdk._worker.sources.strangers()
     gc.collect()
     gc.freeze()

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from importlib import import_module
 from typing import Any
 
+from synapse_sdk._worker.params import field_parts, refused
 from synapse_sdk._worker.sources import Sources, failing_place
 from synapse_sdk._worker.stubs import Stub, StubBase, StubModule, stub_in, top_of
 from synapse_sdk.plugins.executors.invocation import reason as told
@@ -45,8 +46,7 @@ def answer(**known: Any) -> dict[str, Any]:
         "ui_schemas": None,
         "excluded": [],
         "exclude_model": False,
-        "params_schema": None,
-        "schema_reason": None,
+        "refused": None,
         "reason": None,
         "module": None,
         "place": None,
@@ -80,6 +80,8 @@ class Look:
         except Undetermined as why:
             missed = why
             found["metadata_reason"] = str(why)
+        if wanted.get("check") and missed is None:
+            found["refused"] = refused(target, wanted.get("given"))
         try:
             if not wanted.get("ui", True):
                 found["syntax"] = missed is not None and missed.syntax
@@ -160,7 +162,7 @@ class Look:
             raise _blamed(f"`{name}` derives from", stub)
         if not (isinstance(model, type) and issubclass(model, BaseModel)):
             raise Undetermined(f"`{name}` is not a pydantic model")
-        for field, part in _field_parts(model):
+        for field, part in field_parts(model):
             stub = stub_in(part)
             if stub is not None:
                 raise _blamed(f"the field `{field}` of `{name}` uses", stub)
@@ -186,24 +188,19 @@ class Look:
             "ui_schemas": schemas,
             "excluded": [n for n, field in model.model_fields.items() if _excluded(field)],
             "exclude_model": _marks(model.model_config.get("json_schema_extra")),
-            **self._json_schema(model, name),
         }
-
-    def _json_schema(self, model: Any, name: str) -> dict[str, Any]:
-        stub = next((stub for stub in map(stub_in, _deep_parts(model, set())) if stub), None)
-        if stub is not None:
-            why = _blamed(f"a part of `{name}` uses", stub)
-            return {"params_schema": None, "schema_reason": str(why)}
-        try:
-            schema = plain(model.model_json_schema(), finite=True)
-        except Exception as error:
-            return {"params_schema": None, "schema_reason": told(error).partition("\n")[0]}
-        return {"params_schema": schema, "schema_reason": None}
 
     def _local(self, text: str) -> bool:
         home = os.path.expanduser("~")
         places = [self.folder, os.getcwd(), *([home] if home.count(os.sep) > 1 else [])]
         return any(f"{text}{os.sep}".startswith(place + os.sep) for place in places)
+
+
+def look_at(target: type) -> None:
+    """Look at an action class as at a plugin's, for what stays warm after it."""
+    model = _params(target, target.__name__)
+    if model is not None:
+        Look(os.sep, None)._schemas(model, _metadata(target)["action_name"] or "")
 
 
 def _blamed(start: str, stub: str | None) -> Undetermined:
@@ -255,36 +252,6 @@ def _metadata(target: Any) -> dict[str, Any]:
         "input_type": semantic("input_type"),
         "output_type": semantic("output_type"),
     }
-
-
-def _field_parts(model: Any) -> Iterator[tuple[str, Any]]:
-    for name, field in model.model_fields.items():
-        # A factory is left out: it never shows in a form.
-        for part in (
-            field.annotation,
-            field.metadata,
-            field.default,
-            field.json_schema_extra,
-            field.description,
-            field.title,
-        ):
-            yield name, part
-
-
-def _deep_parts(model: Any, seen: set[type]) -> Iterator[Any]:
-    seen.add(model)
-    for _, part in _field_parts(model):
-        yield part
-        for inner in _models(part):
-            if inner not in seen:
-                yield from _deep_parts(inner, seen)
-
-
-def _models(part: Any) -> Iterator[Any]:
-    if issubclass(type(part), type) and hasattr(part, "model_fields"):
-        yield part
-    for inner in getattr(part, "__args__", None) or ():
-        yield from _models(inner)
 
 
 def _excluded(field: Any) -> bool:

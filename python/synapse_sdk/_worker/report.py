@@ -90,7 +90,7 @@ def of_plugin(error: Any) -> dict[str, Any]:
         return failure(kind, error, message=message, details=details, traceback=text)
     errors = None
     if kind == "validation":
-        errors = _errors(details)
+        errors = field_errors(details)
         # Each field is named already; frames say nothing about params.
         text = None if errors else trace(error)
     elif kind == "entrypoint":
@@ -100,7 +100,8 @@ def of_plugin(error: Any) -> dict[str, Any]:
     return failure(kind, error, message=message, details=details, traceback=text, errors=errors)
 
 
-def _errors(details: Any) -> list[dict[str, Any]] | None:
+def field_errors(details: Any) -> list[dict[str, Any]] | None:
+    """Return a ValidationError's details as messages have them; None where they are others."""
     if not isinstance(details, list) or not all(
         isinstance(item, dict) and "loc" in item and "msg" in item for item in details
     ):

@@ -151,6 +151,12 @@ fn of_raised(raised: &Raised, action: &str) -> Failure {
     }
 }
 
+/// The failure of params that were refused before the action was started.
+pub fn refused(errors: &[FieldError], action: &str) -> Failure {
+    let what = fields(errors, "ValidationError", action);
+    Failure::new(FailureKind::Python, "validation", what).hint(PARAMS_HINT)
+}
+
 /// Every field that is wrong, with its value and the rule that it breaks.
 fn fields(errors: &[FieldError], class: &str, action: &str) -> String {
     let count = match errors.len() {

@@ -73,6 +73,9 @@ pub struct Wanted {
     pub offline: bool,
 }
 
+/// What is done before an environment is made, and only then.
+pub type First<'a> = &'a dyn Fn() -> Result<(), Failure>;
+
 /// An environment that can be used, as long as this is kept.
 pub struct Ready {
     /// Its interpreter.
@@ -127,6 +130,18 @@ impl Environments {
         config: &Config,
         wanted: &Wanted,
     ) -> Result<Ready, Failure> {
+        self.ready_after(plugin, config, wanted, &|| Ok(()))
+    }
+
+    /// The environment for a plugin. When it has to be made, `first` is called before that, and
+    /// its failure is the end.
+    pub fn ready_after(
+        &self,
+        plugin: &Plugin,
+        config: &Config,
+        wanted: &Wanted,
+        first: First<'_>,
+    ) -> Result<Ready, Failure> {
         let requirements = self.requirements(plugin, config)?;
         let mut because = String::new();
         if wanted.choice != Choice::Managed {
@@ -143,7 +158,7 @@ impl Environments {
         let (committed, doubt) = Self::committed(&work, wanted)?;
         let from = if committed.is_some() { ", locked" } else { "" };
         let node = ResolveNode::new(Arc::clone(&work), committed, Vec::new(), wanted.upgrade)?;
-        let mut ready = self.managed(&work, Some(&Arc::new(node)), None)?;
+        let mut ready = self.managed(&work, Some(&Arc::new(node)), None, first)?;
         let because = if because.is_empty() {
             because
         } else {
@@ -163,6 +178,34 @@ impl Environments {
         wanted_python: Option<&str>,
         requires: Option<&VersionSpecifiers>,
     ) -> Result<Ready, Failure> {
+        let (work, fixed) = self.base_work(wanted_python, requires)?;
+        let mut ready = self.managed(&work, None, Some(&fixed), &|| Ok(()))?;
+        let python = ready.interpreter.full_version();
+        ready.note = format!("base environment with Python {python}");
+        Ok(ready)
+    }
+
+    /// Whether the base environment is there, for plugins that need this Python.
+    pub fn has_base(&self, requires: Option<&str>) -> bool {
+        let requires = requires.and_then(|text| text.parse().ok());
+        let there = || -> Result<bool, Failure> {
+            let (work, fixed) = self.base_work(None, requires.as_ref())?;
+            let mut builder = GraphBuilder::new();
+            let id = builder.node(Arc::new(EnvironmentNode::new(work, Some(fixed))));
+            let graph = builder
+                .build()
+                .map_err(|cycle| Failure::bug(cycle.to_string()))?;
+            let plan = synapse_engine::plan(&graph, &self.session)?;
+            Ok(plan.get(id).decision.is_known())
+        };
+        there().unwrap_or(false)
+    }
+
+    fn base_work(
+        &self,
+        wanted_python: Option<&str>,
+        requires: Option<&VersionSpecifiers>,
+    ) -> Result<(Arc<Work>, Fixed), Failure> {
         let interpreter = self.find(wanted_python, requires, true)?;
         let target = Target {
             packages: resolve::uv::hashed(BASE, Path::new("/"))?,
@@ -182,10 +225,7 @@ impl Environments {
             uv: None,
             offline: false,
         });
-        let mut ready = self.managed(&work, None, Some(&Fixed { target, packages }))?;
-        let python = ready.interpreter.full_version();
-        ready.note = format!("base environment with Python {python}");
-        Ok(ready)
+        Ok((work, Fixed { target, packages }))
     }
 
     fn requirements(&self, plugin: &Plugin, config: &Config) -> Result<Requirements, Failure> {
@@ -351,7 +391,9 @@ impl Environments {
         work: &Arc<Work>,
         resolve: Option<&Arc<ResolveNode>>,
         fixed: Option<&Fixed>,
+        first: First<'_>,
     ) -> Result<Ready, Failure> {
+        let mut first = Some(first);
         // Collection may take an environment between the look and the lease, once.
         for _ in 0..3 {
             let mut builder = GraphBuilder::new();
@@ -364,7 +406,7 @@ impl Environments {
                 stages.push(("resolve", id));
             }
             stages.push(("environment", environment));
-            let reports = self.run(builder, &stages)?;
+            let reports = self.run(builder, &stages, &mut first)?;
             let outcome = reports
                 .last()
                 .and_then(|(_, report)| report.outcome.clone());
@@ -396,12 +438,19 @@ impl Environments {
         &self,
         builder: GraphBuilder,
         stages: &[(&'static str, NodeId)],
+        first: &mut Option<First<'_>>,
     ) -> Result<Vec<(&'static str, NodeReport)>, Failure> {
         let graph = builder
             .build()
             .map_err(|cycle| Failure::bug(cycle.to_string()))?;
         let graph = Arc::new(graph);
         let plan = synapse_engine::plan(&graph, &self.session)?;
+        let there = |(_, id): &(_, NodeId)| plan.get(*id).decision.is_known();
+        if !stages.iter().all(there)
+            && let Some(first) = first.take()
+        {
+            first()?;
+        }
         let report = synapse_engine::run(&graph, &plan, &self.session);
         let mut reports = Vec::new();
         for (name, id) in stages {

@@ -84,7 +84,7 @@ impl Environments {
             let node = ResolveNode::new(Arc::clone(&work), None, pins, wanted.upgrade)?;
             let mut builder = GraphBuilder::new();
             let id = builder.node(Arc::new(node) as Arc<dyn Node>);
-            let reports = self.run(builder, &[("resolve", id)])?;
+            let reports = self.run(builder, &[("resolve", id)], &mut None)?;
             let outcome = reports
                 .first()
                 .and_then(|(_, report)| report.outcome.clone());

@@ -9,7 +9,7 @@ use synapse_engine::{Cancel, Failure};
 
 use super::{
     Described, FORMS, Form, Inspection, Kind, Note,
-    actions::{self, Entry, Read, note},
+    actions::{self, Entry, Read, Reading, note},
     classes::Params,
     modules::Modules,
     schemas::{Answer, Question, Request, Schemas},
@@ -37,6 +37,25 @@ pub struct Subject<'a> {
     pub real: Option<&'a Path>,
 }
 
+/// What the sources say, without Python.
+pub(super) fn read(
+    sources: &BTreeMap<String, String>,
+    entries: &[Entry],
+) -> Result<Reading, Failure> {
+    std::thread::scope(|scope| {
+        let read = || actions::read(&Modules::new(sources), entries);
+        let thread = std::thread::Builder::new()
+            .stack_size(STACK)
+            .spawn_scoped(scope, read);
+        let thread = thread.map_err(|error| {
+            Failure::environment("threads", format!("cannot start a thread: {error}"))
+        })?;
+        thread
+            .join()
+            .map_err(|panic| Failure::panicked(panic.as_ref()))
+    })
+}
+
 /// Inspects a plugin.
 pub fn inspect(
     subject: &Subject<'_>,
@@ -49,18 +68,7 @@ pub fn inspect(
         requires,
         real,
     } = *subject;
-    let reading = std::thread::scope(|scope| {
-        let read = || actions::read(&Modules::new(sources), entries);
-        let thread = std::thread::Builder::new()
-            .stack_size(STACK)
-            .spawn_scoped(scope, read);
-        let thread = thread.map_err(|error| {
-            Failure::environment("threads", format!("cannot start a thread: {error}"))
-        })?;
-        thread
-            .join()
-            .map_err(|panic| Failure::panicked(panic.as_ref()))
-    })?;
+    let reading = read(sources, entries)?;
     let mut notes = reading.notes;
     let (mut own, mut found) = (reading.actions, reading.found);
     let questions: Vec<Question> = own
@@ -120,6 +128,7 @@ fn question(action: &str, read: &Read, real: bool) -> Option<Question> {
         object: read.object.clone(),
         params: read.described.params.clone(),
         form,
+        given: None,
     })
 }
 

@@ -8,6 +8,7 @@ mod actions;
 mod classes;
 mod forms;
 mod modules;
+mod params;
 mod rule;
 mod schemas;
 mod sdk;
@@ -21,6 +22,7 @@ use serde_json::Value;
 
 pub use actions::Entry;
 pub use forms::{FOLDER, Subject, inspect};
+pub use params::refused;
 pub use rule::{InspectNode, RULE, inspected, is_source, read_sources};
 pub use schemas::{Answer, Metadata, NoSchemas, Question, Request, Schemas};
 pub use served::Served;

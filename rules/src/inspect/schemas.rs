@@ -6,8 +6,10 @@ use std::{collections::BTreeMap, path::Path};
 use serde_json::Value;
 use synapse_engine::{Cancel, Failure};
 
+use crate::worker::protocol::FieldError;
+
 /// One action that is asked about.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Question {
     /// Its name; answers come under it.
     pub action: String,
@@ -19,6 +21,8 @@ pub struct Question {
     pub params: Option<String>,
     /// Whether its form is wanted, or only what its class says.
     pub form: bool,
+    /// Params to be held against its model.
+    pub given: Option<Value>,
 }
 
 /// Questions on one plugin.
@@ -65,6 +69,8 @@ pub struct Answer {
     pub hidden: bool,
     /// It has a params model.
     pub modelled: bool,
+    /// What is certainly wrong with the params that were given.
+    pub refused: Vec<FieldError>,
     /// What the class says; none when the object could not be had.
     pub metadata: Option<Metadata>,
     /// Why the fields cannot be determined, one sentence.

@@ -133,6 +133,8 @@ impl Schemas for Served {
             object: question.object.clone(),
             params: question.params.clone(),
             ui: question.form,
+            check: question.given.is_some(),
+            given: question.given.clone().unwrap_or_default(),
         });
         let asked = InspectRequest {
             plugin_dir: request.folder.to_owned(),
@@ -160,6 +162,7 @@ fn answer(own: InspectedAction) -> Answer {
         excluded: own.excluded,
         hidden: own.exclude_model,
         modelled: own.model.is_some(),
+        refused: own.refused.unwrap_or_default(),
         metadata: own.metadata.map(|own| Metadata {
             action_name: own.action_name,
             method: own.method,

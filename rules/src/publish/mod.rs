@@ -27,10 +27,10 @@ use crate::{
     counters::Counters,
     environment::base_digest,
     fileset::ignores,
-    inspect::{self, InspectNode, Schemas},
+    inspect::{self, Schemas},
     plugin::{self, Above, Plugin, Source, Trust},
     secrets::Scanner,
-    sync::{self, SyncNode},
+    sync,
     target::Target,
     upload::{self, UploadNode, VERSION_TAKEN},
     version::Level,
@@ -329,20 +329,13 @@ impl Publish<'_> {
         Ok((Arc::new(graph), nodes))
     }
 
-    /// The stages that make a plugin's synced configuration.
     fn syncing(
         &self,
         builder: &mut GraphBuilder,
         plugin: &Arc<Plugin>,
         scanner: &Arc<Scanner>,
     ) -> Vec<(&'static str, NodeId)> {
-        let inspect = InspectNode::new(Arc::clone(plugin), Arc::clone(&self.schemas));
-        let inspect = builder.node(Arc::new(inspect));
-        let store = Arc::clone(&self.session.store);
-        let sync = SyncNode::new(Arc::clone(plugin), Arc::clone(scanner), store);
-        let sync = builder.node(Arc::new(sync));
-        builder.depends(sync, inspect);
-        vec![("inspect", inspect), ("sync", sync)]
+        sync::stages(builder, plugin, &self.schemas, scanner, &self.session.store).to_vec()
     }
 
     fn scanner(&self, known: &mut Scanners, plugin: &Plugin) -> Result<Arc<Scanner>, Failure> {

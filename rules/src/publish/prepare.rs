@@ -4,13 +4,13 @@
 
 use std::sync::Arc;
 
-use synapse_engine::{Failure, GraphBuilder, NodeState, Outcome};
+use synapse_engine::{Failure, GraphBuilder, NodeState};
 
 use super::{
     Loaded, Publish, Scanners, Seen,
     report::{PluginReport, Stage, Status, failed_status},
 };
-use crate::{archive::EDITED, plugin::Plugin};
+use crate::{archive::EDITED, sync};
 
 impl Publish<'_> {
     /// Syncs the plugins of which that is not known, and takes out those that cannot be; returns
@@ -69,7 +69,7 @@ impl Publish<'_> {
                     continue;
                 };
                 for (_, plugin) in plugins.iter_mut().filter(|(own, _)| *own == at) {
-                    *plugin = Arc::new(synced(plugin, &outcome)?);
+                    *plugin = Arc::new(sync::applied(plugin, &outcome)?);
                     report.plugin = Some(Arc::clone(plugin));
                     if plugin.source.config.is_none() {
                         seen.insert(plugin.source.place.clone(), plugin.section.clone());
@@ -98,11 +98,4 @@ fn failed(report: &mut PluginReport, last: Option<NodeState>) {
         (None, _) => Status::Cancelled,
     };
     report.failure = failure;
-}
-
-fn synced(plugin: &Plugin, outcome: &Outcome) -> Result<Plugin, Failure> {
-    let notes = outcome.get("notes").cloned().unwrap_or_default();
-    let notes = serde_json::from_value(notes)
-        .map_err(|error| Failure::bug(format!("the notes of a sync cannot be read: {error}")))?;
-    plugin.with_synced(outcome.blob_of("config"), notes)
 }

@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, io::Write, sync::Arc};
 
 use serde_json::Value as Json;
 use synapse_engine::{
-    Cacheability, Context, Digest, Failure, Input, Inputs, Label, Manifest, Node, Outcome, Pending,
-    Rule, Store, StoreError, store_failure,
+    Cacheability, Context, Digest, Failure, GraphBuilder, Input, Inputs, Label, Manifest, Node,
+    NodeId, NodeReport, Outcome, Pending, Rule, Session, Store, StoreError, store_failure,
 };
 
 use super::{
@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     archive, config,
-    inspect::{FORMS, Inspection, Note},
+    inspect::{FORMS, InspectNode, Inspection, Note, Schemas},
     plugin::Plugin,
     secrets::Scanner,
 };
@@ -59,6 +59,58 @@ impl SyncNode {
             store,
         }
     }
+}
+
+/// The stages that make a plugin's synced configuration.
+pub fn stages(
+    builder: &mut GraphBuilder,
+    plugin: &Arc<Plugin>,
+    schemas: &Arc<dyn Schemas>,
+    scanner: &Arc<Scanner>,
+    store: &Arc<dyn Store>,
+) -> [(&'static str, NodeId); 2] {
+    let inspect = InspectNode::new(Arc::clone(plugin), Arc::clone(schemas));
+    let inspect = builder.node(Arc::new(inspect));
+    let sync = SyncNode::new(Arc::clone(plugin), Arc::clone(scanner), Arc::clone(store));
+    let sync = builder.node(Arc::new(sync));
+    builder.depends(sync, inspect);
+    [("inspect", inspect), ("sync", sync)]
+}
+
+/// The plugin as its sync, which ended with `outcome`, made it.
+pub fn applied(plugin: &Plugin, outcome: &Outcome) -> Result<Plugin, Failure> {
+    let notes = outcome.get("notes").cloned().unwrap_or_default();
+    let notes = serde_json::from_value(notes)
+        .map_err(|error| Failure::bug(format!("the notes of a sync cannot be read: {error}")))?;
+    plugin.with_synced(outcome.blob_of("config"), notes)
+}
+
+/// One plugin, synced, and the stages that led to it.
+pub fn synced(
+    plugin: &Arc<Plugin>,
+    schemas: &Arc<dyn Schemas>,
+    session: &Session,
+) -> Result<(Plugin, Vec<(&'static str, NodeReport)>), Failure> {
+    let scanner = Scanner::new(&plugin.head.allow_secrets)
+        .map_err(|error| Failure::usage(error.to_string()))?;
+    let scanner = Arc::new(scanner);
+    let mut builder = GraphBuilder::new();
+    let stages = stages(&mut builder, plugin, schemas, &scanner, &session.store);
+    let graph = builder
+        .build()
+        .map_err(|cycle| Failure::bug(cycle.to_string()))?;
+    let graph = Arc::new(graph);
+    let plan = synapse_engine::plan(&graph, session)?;
+    let done = synapse_engine::run(&graph, &plan, session);
+    let reports = stages.map(|(stage, id)| (stage, done.get(id).clone()));
+    let failed = reports.iter().find_map(|(_, own)| own.failure.clone());
+    if let Some(failure) = failed {
+        return Err(failure);
+    }
+    let outcome = reports[1].1.outcome.clone();
+    let outcome = outcome.ok_or_else(Failure::cancelled)?;
+    let plugin = applied(plugin, &outcome)?;
+    Ok((plugin, reports.to_vec()))
 }
 
 /// Syncs a configuration. `shown` is what failures call the file.

@@ -313,6 +313,10 @@ pub struct WantedAction {
     pub params: Option<String>,
     /// Whether schemas are wanted.
     pub ui: bool,
+    /// Whether `given` is to be held against the model.
+    pub check: bool,
+    /// Parameters.
+    pub given: Value,
 }
 
 /// What inspection found.
@@ -345,10 +349,8 @@ pub struct InspectedAction {
     pub excluded: Vec<String>,
     /// The whole model is kept out of forms.
     pub exclude_model: bool,
-    /// JSON schema of the parameters.
-    pub params_schema: Option<Value>,
-    /// Why there is none.
-    pub schema_reason: Option<String>,
+    /// What is certainly wrong with the parameters that were given.
+    pub refused: Option<Vec<FieldError>>,
     /// Why there are no form fields.
     pub reason: Option<String>,
     /// The absent module that is to blame.

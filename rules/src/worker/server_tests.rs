@@ -77,6 +77,8 @@ fn request(module: &str) -> InspectRequest {
             object: "Train".to_owned(),
             params: None,
             ui: true,
+            check: false,
+            given: serde_json::Value::Null,
         }],
         real: false,
     }

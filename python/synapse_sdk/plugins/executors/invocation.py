@@ -55,11 +55,16 @@ def parse_params(action: type, params: Any, ctx: RuntimeContext) -> Any:
     try:
         return model.model_validate(given, context={"client": ctx.client})
     except ModelError as error:
-        errors = [_error(item, model) for item in error.errors(include_url=False)]
+        errors = model_errors(error, model)
         lines = "; ".join(_sentence(item) for item in errors)
         raise ValidationError(
             f"Invalid parameters for {_name_of(action)!r}: {lines}", details=errors
         ) from error
+
+
+def model_errors(error: ModelError, model: type[BaseModel]) -> list[dict[str, Any]]:
+    """Return pydantic's errors as plain data, without the input of secret fields."""
+    return [_error(item, model) for item in error.errors(include_url=False)]
 
 
 def _name_of(action: type) -> str:

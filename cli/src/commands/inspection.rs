@@ -1,0 +1,86 @@
+//! Owns what a run learns of the code before the action is started: params that it would refuse,
+//! and whether config.yaml says what the code says.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+use synapse_engine::{Failure, FailureKind, NodeReport, Session, Silence};
+use synapse_rules::{
+    action,
+    inspect::{self, NoSchemas, Schemas},
+    plugin::{Plugin, Warning},
+    sync,
+};
+
+use crate::{app::App, select::Selected};
+
+/// Refuses params that are certainly wrong.
+pub(super) fn check(
+    app: &App,
+    plugin: &Plugin,
+    action: &str,
+    params: &Value,
+    session: &Session,
+) -> Result<(), Failure> {
+    let schemas = app.schemas(session);
+    match inspect::refused(plugin, action, params, schemas.as_ref(), &app.cancel) {
+        Ok(errors) if errors.is_empty() => Ok(()),
+        Ok(errors) => Err(action::refused(&errors, action)),
+        Err(failure) if failure.kind == FailureKind::Cancelled => Err(failure),
+        // The run itself will tell.
+        Err(_) => Ok(()),
+    }
+}
+
+/// What a look at the code told.
+#[derive(Default)]
+pub(super) struct Looked {
+    /// A publish would send another config.yaml than the one that is there.
+    pub(super) differs: Option<Warning>,
+    /// The stages of the look; none where nothing had changed since the last one.
+    pub(super) stages: Vec<(&'static str, NodeReport)>,
+}
+
+/// Looks at the code, as far as that needs no environment made for it.
+pub(super) fn look(
+    app: &App,
+    plugin: &Arc<Plugin>,
+    selected: &Selected,
+    offline: bool,
+) -> Result<Looked, Failure> {
+    let differs = |plugin: &Plugin| {
+        plugin.synced_config().map(|_| Warning {
+            message: "the code says something else than config.yaml".to_owned(),
+            place: plugin.config_path().display().to_string(),
+            hint: Some("`synapse plugin update-config` writes it; --check shows it".to_owned()),
+        })
+    };
+    let session = app.session(&selected.root, Arc::new(Silence), None, true)?;
+    if plugin.head.synced.is_some() && !session.thorough {
+        return Ok(Looked {
+            differs: differs(plugin),
+            stages: Vec::new(),
+        });
+    }
+    let requires = plugin.head.requires_python.as_deref();
+    let schemas: Arc<dyn Schemas> = if !offline && app.environments(&session).has_base(requires) {
+        app.schemas(&session)
+    } else {
+        Arc::new(NoSchemas)
+    };
+    match sync::synced(plugin, &schemas, &session) {
+        Ok((synced, stages)) => {
+            if plugin.head.synced.is_none() && synced.source.config.is_none() {
+                let seen = (synced.source.place.clone(), synced.section.clone());
+                selected.workspace.save(&[seen]);
+            }
+            Ok(Looked {
+                differs: differs(&synced),
+                stages,
+            })
+        }
+        Err(failure) if failure.kind == FailureKind::Cancelled => Err(failure),
+        // It is the publish's business to fail for that.
+        Err(_) => Ok(Looked::default()),
+    }
+}

@@ -1,0 +1,103 @@
+"""Owns holding params against an action's model before its environment is made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, get_args
+
+from synapse_sdk._worker.stubs import stub_in
+
+# Kinds of errors that depend on the plugin's own code, or on files that are not there.
+_NOT_OURS = ("value_error", "assertion_error", "path_")
+# Steps of a schema in which code runs before pydantic has looked, and changes what it sees.
+_BEFORE = ("function-before", "function-wrap", "function-plain")
+
+
+def refused(target: Any, given: Any) -> list[dict[str, Any]] | None:
+    """Return what is certainly wrong with the params `given` to an action; None if nothing is.
+
+    Errors that a run in the action's own environment may not have are left out: those of the
+    plugin's validators, and those of models that use an absent module. Each is
+    `{"loc": [...], "message": str, "type": str, "input": ...}`, as a run reports it.
+    """
+    from pydantic import ValidationError
+
+    from synapse_sdk._worker.report import field_errors
+    from synapse_sdk.plugins.executors.invocation import action_class, model_errors, params_model_of
+
+    try:
+        model: Any = params_model_of(action_class(target))
+        if model is None or stub_in(model):
+            return None
+        if any(stub_in(part) for part in deep_parts(model, set())):
+            return None
+        if any(step in _BEFORE for step in _steps(model.__pydantic_core_schema__)):
+            return None
+        try:
+            model.model_validate({} if given is None else given, context={"client": None})
+            return None
+        except ValidationError as error:
+            return field_errors(_certain(model_errors(error, model))) or None
+    except Exception:
+        # Whatever the plugin's code does here, a run will tell.
+        return None
+
+
+def _certain(errors: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Leave out errors that the plugin's code had a part in, and others of the same field."""
+    from pydantic_core.core_schema import ErrorType
+
+    known = get_args(ErrorType)
+    doubtful = {
+        str(error["loc"][:1])
+        for error in errors
+        if error["type"] not in known or error["type"].startswith(_NOT_OURS)
+    }
+    if str([]) in doubtful:
+        return []
+    return [error for error in errors if str(error["loc"][:1]) not in doubtful]
+
+
+def _steps(schema: Any) -> Iterator[str]:
+    if isinstance(schema, dict):
+        if isinstance(schema.get("type"), str):
+            yield schema["type"]
+        for name, part in schema.items():
+            # Not validation: what is written, and what is only told.
+            if name not in ("serialization", "metadata"):
+                yield from _steps(part)
+    elif isinstance(schema, (list, tuple)):
+        for part in schema:
+            yield from _steps(part)
+
+
+def deep_parts(model: Any, seen: set[type]) -> Iterator[Any]:
+    """Yield every part of a model's fields that may hold a stub, nested models included."""
+    seen.add(model)
+    for _, part in field_parts(model):
+        yield part
+        for inner in _models(part):
+            if inner not in seen:
+                yield from deep_parts(inner, seen)
+
+
+def field_parts(model: Any) -> Iterator[tuple[str, Any]]:
+    """Yield each field's name with each of its parts."""
+    for name, field in model.model_fields.items():
+        # A factory is left out: it never shows in a form.
+        for part in (
+            field.annotation,
+            field.metadata,
+            field.default,
+            field.json_schema_extra,
+            field.description,
+            field.title,
+        ):
+            yield name, part
+
+
+def _models(part: Any) -> Iterator[Any]:
+    if issubclass(type(part), type) and hasattr(part, "model_fields"):
+        yield part
+    for inner in getattr(part, "__args__", None) or ():
+        yield from _models(inner)
