@@ -28,7 +28,7 @@ fn space(requirements: &str) -> Space {
     space
 }
 
-fn run<'a>(params: &'a str) -> [&'a str; 6] {
+fn run(params: &str) -> [&str; 6] {
     ["plugin", "run", "train", "--json", "--params", params]
 }
 

@@ -4,12 +4,12 @@
 use std::sync::Arc;
 
 use serde_json::Value;
-use synapse_engine::{Failure, FailureKind, NodeReport, Session, Silence};
+use synapse_engine::{Failure, FailureKind, Session, Silence};
 use synapse_rules::{
     action,
-    inspect::{self, NoSchemas, Schemas},
+    inspect::{self, Schemas},
     plugin::{Plugin, Warning},
-    sync,
+    sync::{self, Stages},
 };
 
 use crate::{app::App, select::Selected};
@@ -38,7 +38,7 @@ pub(super) struct Looked {
     /// A publish would send another config.yaml than the one that is there.
     pub(super) differs: Option<Warning>,
     /// The stages of the look; none where nothing had changed since the last one.
-    pub(super) stages: Vec<(&'static str, NodeReport)>,
+    pub(super) stages: Stages,
 }
 
 /// Looks at the code, as far as that needs no environment made for it.
@@ -46,7 +46,6 @@ pub(super) fn look(
     app: &App,
     plugin: &Arc<Plugin>,
     selected: &Selected,
-    offline: bool,
 ) -> Result<Looked, Failure> {
     let differs = |plugin: &Plugin| {
         plugin.synced_config().map(|_| Warning {
@@ -62,12 +61,7 @@ pub(super) fn look(
             stages: Vec::new(),
         });
     }
-    let requires = plugin.head.requires_python.as_deref();
-    let schemas: Arc<dyn Schemas> = if !offline && app.environments(&session).has_base(requires) {
-        app.schemas(&session)
-    } else {
-        Arc::new(NoSchemas)
-    };
+    let schemas: Arc<dyn Schemas> = Arc::new(app.served(&session).where_it_is());
     match sync::synced(plugin, &schemas, &session) {
         Ok((synced, stages)) => {
             if plugin.head.synced.is_none() && synced.source.config.is_none() {

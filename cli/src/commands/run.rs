@@ -77,7 +77,7 @@ pub fn run(app: &App, args: &args::Run) -> Result<u8, Failure> {
     let ready = environment(app, args, &wanted, root)?;
     warn(app, &ready.warnings);
     live.line(view::head("Environment", &ready.note));
-    let looked = inspection::look(app, &wanted.plugin, &selected, args.environment.offline)?;
+    let looked = inspection::look(app, &wanted.plugin, &selected)?;
     warn(app, looked.differs.as_slice());
     let terminal = Terminal::save();
     let (report, node, kept) = execute(app, args, &wanted, &ready, &live, root)?;

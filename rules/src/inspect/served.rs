@@ -34,6 +34,8 @@ pub struct Served {
     synapse: PathBuf,
     variables: Variables,
     jobs: usize,
+    /// Makes no base environment.
+    only_there: bool,
     servers: Mutex<HashMap<Option<String>, Arc<Server>>>,
 }
 
@@ -60,7 +62,17 @@ impl Served {
             synapse,
             variables,
             jobs,
+            only_there: false,
             servers: Mutex::default(),
+        }
+    }
+
+    /// One that answers only where the base environment is there already.
+    #[must_use]
+    pub fn where_it_is(self) -> Self {
+        Self {
+            only_there: true,
+            ..self
         }
     }
 
@@ -111,6 +123,10 @@ impl Served {
         };
         if let Some(server) = servers.get(&key) {
             return Ok(Arc::clone(server));
+        }
+        if self.only_there && !self.environments.has_base(requires) {
+            let what = "there is no base environment to inspect in";
+            return Err(Failure::environment("inspect-server", what));
         }
         let specifiers = requires.and_then(|text| text.parse::<VersionSpecifiers>().ok());
         let ready = self.environments.base(None, specifiers.as_ref())?;

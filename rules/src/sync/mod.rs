@@ -11,7 +11,7 @@ mod rules;
 use serde::{Deserialize, Serialize};
 
 pub use edit::{Refused, edit};
-pub use rule::{RULE, SyncNode, Synced, applied, bytes, refused, stages, synced};
+pub use rule::{RULE, Stages, SyncNode, Synced, applied, bytes, refused, stages, synced};
 pub use rules::{Change, Wanted, wanted};
 
 /// What a configuration was synced to: which bytes, and what could not be determined.

@@ -85,12 +85,15 @@ pub fn applied(plugin: &Plugin, outcome: &Outcome) -> Result<Plugin, Failure> {
     plugin.with_synced(outcome.blob_of("config"), notes)
 }
 
+/// Stages, and how each ended.
+pub type Stages = Vec<(&'static str, NodeReport)>;
+
 /// One plugin, synced, and the stages that led to it.
 pub fn synced(
     plugin: &Arc<Plugin>,
     schemas: &Arc<dyn Schemas>,
     session: &Session,
-) -> Result<(Plugin, Vec<(&'static str, NodeReport)>), Failure> {
+) -> Result<(Plugin, Stages), Failure> {
     let scanner = Scanner::new(&plugin.head.allow_secrets)
         .map_err(|error| Failure::usage(error.to_string()))?;
     let scanner = Arc::new(scanner);

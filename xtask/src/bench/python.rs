@@ -65,8 +65,8 @@ fn trivial(bench: &Bench) -> Result<bool> {
     let (_, output) = measure_output(&mut command())?;
     let told: Value = serde_json::from_slice(&output).context("run --json printed no JSON")?;
     ensure!(told["result"]["value"] == 3, "the action's result: {told}");
-    let environment = only_environment(&home)?;
-    let python = environment.join("bin/python");
+    let python = told["environment"]["executable"].as_str();
+    let python = PathBuf::from(python.context("run --json names no Python")?);
     let reference = || {
         let mut command = Command::new(&python);
         without_python(&mut command);
@@ -262,18 +262,6 @@ fn write_plugin(folder: &Path, index: usize) -> Result<()> {
 fn interpreter() -> Result<PathBuf> {
     let python = python::interpreters(true)?.pop().context("no Python")?;
     Ok(python.executable)
-}
-
-fn only_environment(home: &Path) -> Result<PathBuf> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(home.join("cache/environments"))? {
-        let path = entry?.path();
-        if path.join("bin/python").exists() {
-            found.push(path);
-        }
-    }
-    ensure!(found.len() == 1, "environments: {found:?}");
-    found.pop().context("no environment")
 }
 
 /// Copies a folder with times and links, and waits for the disk: what is measured next is not to
