@@ -11,7 +11,6 @@ from typing import Any
 from unittest import mock
 
 import pytest
-from pydantic import BaseModel, Field
 
 from synapse_sdk import exceptions as client_errors
 from synapse_sdk.clients.cache import DownloadCache, pack
@@ -22,10 +21,8 @@ from synapse_sdk.plugins.actions.train import (
     TrainContext,
     TrainProgressCategories,
 )
-from synapse_sdk.plugins.enums import PluginCategory
 from synapse_sdk.plugins.errors import ExecutionError, PluginError
 from synapse_sdk.plugins.steps import BaseStep, StepRegistry, StepResult
-from synapse_sdk.plugins.types import ModelWeights, YOLODataset
 from tests.action_run import backend_fixture, bare_ctx, client_fixture, ctx_fixture  # noqa: F401
 
 FILES: dict[str, tuple[str | None, bytes]] = {
@@ -37,85 +34,29 @@ FILES: dict[str, tuple[str | None, bytes]] = {
 }
 
 
-# The guide's train action, its lines unchanged.
-class TrainParams(BaseModel):
-    """Training parameters with validation."""
-
-    dataset: int = Field(..., description="Dataset ID to train on")
-    epochs: int = Field(default=100, ge=1, le=1000)
-    batch_size: int = Field(default=16, ge=1)
-    learning_rate: float = Field(default=0.01, gt=0, lt=1)
-
-
-class TrainResult(BaseModel):
-    """Training result schema."""
-
-    model_path: str
-    final_loss: float
-    metrics: dict[str, float]
-
-
-class TrainAction(BaseTrainAction[TrainParams]):
-    """Train YOLOv8 model on a dataset."""
-
-    category = PluginCategory.NEURAL_NET
-    input_type = YOLODataset
-    output_type = ModelWeights
-    result_model = TrainResult
-
-    def execute(self) -> TrainResult:
-        # Log start
-        self.ctx.log_message("Starting training...", "info")
-
-        # Load dataset
-        self.set_progress(0, 100, self.progress.DATASET)
-        dataset = self.get_dataset()
-        self.set_progress(100, 100, self.progress.DATASET)
-
-        # Load checkpoint if resuming
-        checkpoint = self.get_checkpoint()
-        if checkpoint:
-            self.ctx.log_message(f"Resuming from checkpoint: {checkpoint['category']}", "info")
-
-        # Training loop
-        for epoch in range(self.params.epochs):
-            # Update progress
-            self.set_progress(epoch + 1, self.params.epochs, self.progress.TRAIN)
-
-            # Training logic here
-            loss = self._train_epoch(epoch)
-
-            # Record metrics
-            self.set_metrics(
-                {
-                    "epoch": epoch + 1,
-                    "loss": loss,
-                    "learning_rate": self.params.learning_rate,
-                },
-                step="train",
-            )
-
-        # Save and upload model
-        self.set_progress(0, 100, self.progress.MODEL_UPLOAD)
-        model_info = self.create_model(MODEL["path"], name="yolov8-trained")
-        self.set_progress(100, 100, self.progress.MODEL_UPLOAD)
-
-        SEEN.append(dataset)
-        return TrainResult(
-            model_path=model_info["path"],
-            final_loss=loss,
-            metrics={"mAP50": 0.85, "mAP50-95": 0.72},
-        )
-
-    def _train_epoch(self, epoch: int) -> float:
-        """Train one epoch and return loss."""
-        # Your training logic here
-        return 0.5 - (epoch * 0.005)
-
-
 # Supplied: the guide's "/models/best.pt" lies in the test's folder.
 MODEL: dict[str, str] = {}
 SEEN: list[dict[str, Any]] = []
+
+
+def guide_action() -> Any:
+    """Return the guide's train action, its lines unchanged but for where its model lies."""
+    path = Path(__file__).parents[2] / "fixtures/yolov8/synapse-yolov8-plugin/plugin/train.py"
+    text = path.read_text("utf-8").replace('"/models/best.pt"', 'MODEL["path"]')
+    module = types.ModuleType("guide_train")
+    sys.modules[module.__name__] = module
+    module.__dict__["MODEL"] = MODEL
+    exec(compile(text, str(path), "exec"), module.__dict__)
+    return module
+
+
+guide = guide_action()
+
+
+class TrainAction(guide.TrainAction):  # type: ignore[misc]
+    def get_dataset(self) -> Any:
+        SEEN.append(super().get_dataset())
+        return SEEN[-1]
 
 
 @pytest.fixture
@@ -131,7 +72,7 @@ def weights(tmp_path: Path) -> Path:
 def test_the_guide_trains(backend, ctx, weights):
     backend.add_dataset(123, FILES)
     result = TrainAction.dispatch({"dataset": 123, "epochs": 5}, ctx)
-    assert isinstance(result, TrainResult)
+    assert isinstance(result, guide.TrainResult)
     assert result.model_path == str(weights)
     assert result.final_loss == pytest.approx(0.48)
     assert backend.models[1]["name"] == "yolov8-trained"

@@ -10,7 +10,7 @@ use std::{
 
 use serde_json::Value;
 use synapse_tests::{
-    Run, Space, fixture,
+    Run, Space, copy_tree, fixture,
     wheels::{self, Index},
 };
 
@@ -79,24 +79,11 @@ struct Guide {
 }
 
 impl Guide {
-    /// Puts the plugin together from the printed blocks and the supplied files.
+    /// The plugin, its data, and an environment to test it in.
     fn new() -> Self {
         let mut space = Space::new(PROGRAM);
-        for (path, file) in [
-            ("config.yaml", "03-config.yaml"),
-            ("plugin/train.py", "04-train.py"),
-            ("requirements.txt", "05-requirements.txt"),
-            ("pyproject.toml", "06-pyproject.toml"),
-            ("tests/test_train.py", "10-test_train.py"),
-            (".synapseignore", "13-synapseignore"),
-        ] {
-            space.write(&format!("synapse-yolov8-plugin/{path}"), block(file));
-        }
-        let ours = fixture("yolov8/synapse-yolov8-plugin");
-        for path in ["plugin/__init__.py", "plugin/inference.py", "README.md"] {
-            let text = fs::read(ours.join(path)).unwrap();
-            space.write(&format!("synapse-yolov8-plugin/{path}"), text);
-        }
+        let folder = space.path("synapse-yolov8-plugin");
+        copy_tree(&fixture("yolov8/synapse-yolov8-plugin"), &folder);
         for (path, bytes) in [
             ("images/train/a.jpg", "a"),
             ("images/train/b.jpg", "b"),
@@ -196,10 +183,11 @@ fn expect_text(run: &Run, texts: &[&str]) {
 fn printed_lines_are_unchanged() {
     let index: Vec<Value> =
         serde_json::from_str(&fs::read_to_string(fixture("guide/index.json")).unwrap()).unwrap();
-    let mut named: Vec<&str> = index
-        .iter()
-        .map(|block| block["file"].as_str().unwrap())
-        .collect();
+    let names = |of: &str| -> Vec<&str> {
+        let names = index.iter().filter_map(|entry| entry.get(of));
+        names.map(|name| name.as_str().unwrap()).collect()
+    };
+    let mut named = names("file");
     named.sort_unstable();
     let mut there: Vec<String> = fs::read_dir(fixture("guide/blocks"))
         .unwrap()
@@ -207,18 +195,7 @@ fn printed_lines_are_unchanged() {
         .collect();
     there.sort();
     assert_eq!(named, there);
-    let same = [
-        ("config.yaml", "03-config.yaml"),
-        ("plugin/train.py", "04-train.py"),
-        ("requirements.txt", "05-requirements.txt"),
-        ("pyproject.toml", "06-pyproject.toml"),
-        ("tests/test_train.py", "10-test_train.py"),
-        (".synapseignore", "13-synapseignore"),
-    ];
-    for (path, file) in same {
-        let text = fs::read_to_string(fixture("yolov8/synapse-yolov8-plugin").join(path));
-        assert_eq!(text.unwrap(), block(file), "{path}");
-    }
+    assert_eq!(named.len() + names("plugin").len(), index.len());
     // The guide lies beside the repository where it is developed, not in it.
     let guide = fixture("../../shared/seed/plugin-development.txt");
     let Ok(guide) = fs::read_to_string(guide) else {
@@ -240,15 +217,18 @@ fn printed_lines_are_unchanged() {
             at + found.unwrap_or_else(|| panic!("{line:?} is not in the guide"))
         };
         let start = from(from(0, text("heading")), text("after")) + 1;
-        let printed = lines(&block(text("file")));
+        let (name, own) = match entry.get("plugin") {
+            Some(path) => (path.as_str().unwrap(), "yolov8/synapse-yolov8-plugin"),
+            None => (text("file"), "guide/blocks"),
+        };
+        let printed = lines(&fs::read_to_string(fixture(own).join(name)).unwrap());
         let end = start + printed.len();
-        assert_eq!(guide[start..end], printed, "{}", text("file"));
+        assert_eq!(guide[start..end], printed, "{name}");
         let next = guide.get(end).map_or("", String::as_str);
         assert_eq!(
             next,
             text("before"),
-            "{} ends where the guide's block does",
-            text("file")
+            "{name} ends where the guide's block does"
         );
     }
 }
