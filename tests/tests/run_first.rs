@@ -2,6 +2,8 @@
 //! is made for them, and the code is held against config.yaml.
 #![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
 
+use std::{fs, thread};
+
 use serde_json::Value;
 use synapse_tests::{Space, wheels::Index};
 
@@ -88,4 +90,23 @@ fn a_look_at_the_code_never_stands_in_the_way_of_a_run() {
     space.write("config.yaml", aliased);
     let done = space.synapse(&run(r#"{"dataset": 1}"#)).expect(0).json();
     assert_eq!(done["result"]["epochs"], 10, "{done:#}");
+}
+
+#[test]
+fn two_processes_at_once_make_one_environment() {
+    let space = space("");
+    // Not the one that all tests share.
+    let environments = space.home().join("cache/environments");
+    fs::create_dir_all(&environments).unwrap();
+    let both = thread::scope(|scope| {
+        let start = || space.synapse(&run(r#"{"dataset": 1}"#)).expect(0).json();
+        let both = [scope.spawn(start), scope.spawn(start)];
+        both.map(|thread| thread.join().unwrap())
+    });
+    let [one, two] = both.map(|own| own["environment"]["executable"].clone());
+    assert_eq!(one, two);
+    let made = fs::read_dir(environments).unwrap().flatten();
+    let made = made.filter(|entry| entry.path().join("bin/python").exists());
+    // The plugin's, and the one that its params were looked at in.
+    assert_eq!(made.count(), 2);
 }

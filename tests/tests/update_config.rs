@@ -3,7 +3,7 @@
 
 use std::{fs, os::unix::fs::PermissionsExt};
 
-use synapse_tests::{Space, copy_tree, fixture};
+use synapse_tests::{Space, copy_tree, fixture, wheels::Index};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_synapse_under_test");
 
@@ -147,4 +147,51 @@ fn a_configuration_is_printed_for_the_package() {
     let run = space.synapse(&["__config", "config.yaml"]).expect(1);
     assert!(run.stderr.contains("config.yaml:"), "{}", run.stderr);
     space.synapse(&["__config", "nowhere"]).expect(1);
+}
+
+#[test]
+fn what_only_the_environment_knows_is_written_from_there() {
+    let mut space = Space::new(PROGRAM);
+    for (name, value) in Index::usual().variables() {
+        space.set(name, &value);
+    }
+    let head = "name: A\ncode: a\nversion: 0.1.0\ncategory: neural_net\n";
+    let actions = "actions:\n  train:\n    entrypoint: plugin.train:Train\n    method: job\n";
+    space.write("config.yaml", format!("{head}{actions}"));
+    space.write("requirements.txt", "torch\n");
+    space.write("plugin/__init__.py", "");
+    space.write(
+        "plugin/train.py",
+        "import torch\nfrom pydantic import BaseModel\nfrom synapse_sdk.plugins import BaseTrainAction\n\n\n\
+         class Params(BaseModel):\n    label: str = torch.__version__\n\n\n\
+         class Train(BaseTrainAction[Params]):\n    def execute(self):\n        return {}\n",
+    );
+    let plain = space.synapse(&["plugin", "update-config"]).expect(0);
+    assert!(
+        plain
+            .text()
+            .contains("uses torch, which inspection does without"),
+        "{}",
+        plain.text()
+    );
+    assert!(!space.read("config.yaml").contains("label"));
+    let managed = ["plugin", "update-config", "--env", "managed"];
+    space.synapse(&managed).expect(0);
+    let after = space.read("config.yaml");
+    assert!(
+        after.contains("name: label") && after.contains("2.8.0"),
+        "{after}"
+    );
+    // Every machine publishes that, with the package or without.
+    let packed = space.publish(&[]).expect(0).unpacked("a");
+    assert_eq!(String::from_utf8_lossy(&packed["config.yaml"].1), after);
+    let again = space.synapse(&managed).expect(0);
+    assert!(
+        again.stdout.ends_with("No changes needed.\n"),
+        "{}",
+        again.stdout
+    );
+    space
+        .synapse(&["plugin", "update-config", "--check"])
+        .expect(0);
 }

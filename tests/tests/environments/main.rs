@@ -57,6 +57,24 @@ fn equal_locks_share_an_environment_and_a_second_look_starts_nothing() {
 }
 
 #[test]
+fn every_python_of_the_machine_makes_them() {
+    let bench = Bench::new();
+    bench.plugin("tiny", "", "tiny-a\n");
+    let all = synapse_tests::pythons::all();
+    assert!(!all.is_empty());
+    for own in all {
+        let wanted = Wanted {
+            python: Some(own.executable.display().to_string()),
+            ..Wanted::default()
+        };
+        let ready = bench.try_ready("tiny", &wanted).unwrap();
+        let script = "import sys, tiny_a; print(sys.version_info[1], tiny_a.VERSION)";
+        assert_eq!(python(&ready, script), format!("{} 1.0", own.minor));
+        assert_eq!(ready.interpreter.version.1, own.minor);
+    }
+}
+
+#[test]
 fn plugins_that_pin_differently_get_their_own() {
     let bench = Bench::new();
     bench.plugin("old", "", "pydantic==2.5\n");
