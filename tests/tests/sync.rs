@@ -43,7 +43,12 @@ fn the_archive_has_what_the_code_says_and_the_source_is_left_alone() {
         !packed.contains("name: dataset"),
         "the platform gives it:\n{packed}"
     );
-    space.publish(&[]).expect_nothing_done();
+    let again = space.publish(&[]).expect_nothing_done();
+    for document in [&made, &again] {
+        let told = &document.plugin("torchy")["config"];
+        assert_eq!(told["updated"], true, "{told:#}");
+        assert_eq!(told["warnings"].as_array().map(Vec::len), Some(0));
+    }
     // A person is told.
     space.append("plugin/train.py", "# edited\n");
     let text = space

@@ -6,6 +6,7 @@ use serde::Serialize;
 use synapse_engine::{Decision, DirtyReason, Failure};
 use synapse_rules::{
     counters::Counters,
+    plugin::Plugin,
     publish::{PluginReport, Stage, Status},
 };
 
@@ -63,6 +64,7 @@ pub struct PluginObject {
     variant: Option<String>,
     status: &'static str,
     targets: Vec<TargetObject>,
+    config: Option<ConfigObject>,
     checksum: Option<ChecksumObject>,
     archive: Option<ArchiveObject>,
     stages: Vec<StageObject>,
@@ -80,6 +82,21 @@ struct TargetObject {
 struct ReleaseObject {
     id: String,
     url: String,
+}
+
+#[derive(Debug, Serialize)]
+struct ConfigObject {
+    updated: bool,
+    notes: Vec<String>,
+    warnings: Vec<WarningObject>,
+}
+
+#[derive(Debug, Serialize)]
+struct WarningObject {
+    message: String,
+    #[serde(rename = "where")]
+    place: String,
+    hint: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -219,9 +236,25 @@ pub fn plugin(
         variant: head.and_then(|head| head.variant.clone()),
         status,
         targets: target.into_iter().collect(),
+        config: report.plugin.as_deref().map(config),
         checksum,
         archive,
         stages: report.stages.iter().map(stage).collect(),
+    }
+}
+
+/// What became of a plugin's configuration, and doubts about it.
+fn config(plugin: &Plugin) -> ConfigObject {
+    let notes = plugin.head.synced.iter().flat_map(|memo| &memo.notes);
+    let warnings = plugin.head.warnings.iter().map(|own| WarningObject {
+        message: own.message.clone(),
+        place: own.place.clone(),
+        hint: own.hint.clone(),
+    });
+    ConfigObject {
+        updated: plugin.synced_config().is_some(),
+        notes: notes.map(ToString::to_string).collect(),
+        warnings: warnings.collect(),
     }
 }
 
