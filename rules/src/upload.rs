@@ -303,20 +303,23 @@ pub fn validate(plugin: &Plugin, store: &dyn Store) -> Result<(), Failure> {
             .flatten()
     };
     let check = |bytes: &[u8]| {
-        let config = config::parse(bytes, &shown).config?;
-        let diagnostics = config::check_entrypoints(&config, &shown, bytes, &files, &sources);
-        plugin::diagnostics_failure(&diagnostics)
+        let config = config::parse(bytes, &shown).config;
+        let check = |config| config::check_entrypoints(&config, &shown, bytes, &files, &sources);
+        config.map_or_else(Vec::new, check)
     };
-    let Some(failure) = check(&bytes) else {
+    let found = check(&bytes);
+    if found.is_empty() {
         return Ok(());
-    };
-    // Places are those of the file that people can open.
+    }
+    // Places are those of the file that people can open; what sync mends there is no mistake.
     let written = plugin
         .synced_config()
-        .and_then(|_| plugin.read_source_config().ok());
-    Err(written
-        .and_then(|(bytes, _)| check(&bytes))
-        .unwrap_or(failure))
+        .and_then(|_| plugin.read_source_config().ok())
+        .map_or_else(Vec::new, |(bytes, _)| check(&bytes));
+    let left = |own: &config::Diagnostic| found.iter().any(|other| other.message == own.message);
+    let written: Vec<_> = written.into_iter().filter(left).collect();
+    let shown = if written.is_empty() { &found } else { &written };
+    plugin::diagnostics_failure(shown).map_or(Ok(()), Err)
 }
 
 /// The text of one file inside an archive, when it is there and short enough.

@@ -227,3 +227,27 @@ fn modules_that_cannot_be_imported_leave_a_note() {
         look.stderr
     );
 }
+
+#[test]
+fn an_entrypoint_that_sync_mends_is_not_complained_of() {
+    let space = Space::new(PROGRAM);
+    torchy(&space, "");
+    space.replace("config.yaml", "TrainAction", "NoSuch");
+    space.publish(&["--dry-run"]).expect(0);
+    // Beside one that cannot be mended, whichever file is published.
+    space.append(
+        "config.yaml",
+        "  extra:\n    entrypoint: plugin.train:Neither\n",
+    );
+    space.write("other.yaml", space.read("config.yaml"));
+    for args in [&[][..], &["--config", "other.yaml"]] {
+        let text = space.synapse(&[&["plugin", "publish", "--local"], args].concat());
+        let text = text.expect(1).stderr;
+        let name = args.last().unwrap_or(&"config.yaml");
+        assert!(
+            text.contains("`Neither`") && text.contains(&format!("{name}:13:")),
+            "{text}"
+        );
+        assert!(!text.contains("`NoSuch`"), "{text}");
+    }
+}
