@@ -596,6 +596,24 @@ def test_one_result_on_every_python_with_and_without_the_module(tmp_path: Path) 
     assert all("torch" in reply["stubbed"] for reply in replies)
 
 
+def test_the_first_is_answered_as_the_later_ones_are(tmp_path: Path) -> None:
+    server = Server(tmp_path)
+    # Looks around, and uses what the server imports only for more than one.
+    text = TRAIN.replace("def execute", "names = [MODULES]\n    def execute").replace(
+        "class TrainParams",
+        "import asyncio, email_validator, logging, sys\n"
+        "from pydantic import EmailStr, TypeAdapter\n"
+        "from synapse_sdk.plugins import BaseDeploymentAction, BaseUploadAction, run_plugin\n"
+        "MODULES = sorted(n for n in sys.modules if n.startswith(('numpy', 'yaml', 'pytest')))\n"
+        "class TrainParams",
+    )
+    text = text.replace("epochs: int", "mail: EmailStr = 'a@b.c'\n    epochs: int")
+    replies = [server.one(text) for _ in range(3)]
+    assert replies[0]["reason"] is None, replies[0]
+    assert replies[0] == replies[1] == replies[2]
+    assert server.worker.finish() == 0
+
+
 CHECKED = """
 import torch
 from pathlib import Path

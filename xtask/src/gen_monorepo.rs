@@ -150,6 +150,8 @@ fn config(code: &str, category: &str) -> String {
 fn entrypoint(random: &mut Random) -> String {
     let mut text = String::from(
         "\"\"\"The action that config.yaml names.\"\"\"\n\n\
+         from __future__ import annotations\n\n\
+         from pathlib import Path\n\n\
          from pydantic import BaseModel, Field\n\
          from synapse_sdk.plugins import BaseAction\n\n\n\
          class TrainParams(BaseModel):\n    \"\"\"What to train on.\"\"\"\n\n    \
@@ -161,7 +163,7 @@ fn entrypoint(random: &mut Random) -> String {
          self.set_progress(epoch + 1, self.params.epochs)\n        \
          return {\"epochs\": self.params.epochs}\n\n\n",
     );
-    module(&mut text, 2_500, random);
+    functions(&mut text, 2_500, random);
     text
 }
 
@@ -376,9 +378,20 @@ fn prose(random: &mut Random) -> String {
     text
 }
 
-/// Appends one Python module of about `size` bytes. As in real sources, a module keeps to a few
-/// words of its own and repeats its shapes, which is what lets deflate shrink it.
+/// Appends one Python module of about `size` bytes.
 fn module(text: &mut String, size: usize, random: &mut Random) {
+    // Writing to a String cannot fail.
+    let _ = write!(
+        text,
+        "\"\"\"{}\"\"\"\n\nfrom __future__ import annotations\n\nfrom pathlib import Path\n\n",
+        sentence(random),
+    );
+    functions(text, size, random);
+}
+
+/// Appends what a module defines. As in real sources, it keeps to a few words of its own and
+/// repeats its shapes, which is what lets deflate shrink it.
+fn functions(text: &mut String, size: usize, random: &mut Random) {
     let end = text.len() + size;
     // No word twice: the stride and the number of words have no common factor.
     let (start, stride) = (
@@ -390,9 +403,7 @@ fn module(text: &mut String, size: usize, random: &mut Random) {
     // Writing to a String cannot fail.
     let _ = write!(
         text,
-        "\"\"\"{}\"\"\"\n\nfrom __future__ import annotations\n\nfrom pathlib import Path\n\n\
-         LIMIT = {}\nSTEP = 0.{:04}\n",
-        sentence(random),
+        "LIMIT = {}\nSTEP = 0.{:04}\n",
         random.below(100_000),
         random.below(10_000),
     );

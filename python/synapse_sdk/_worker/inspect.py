@@ -143,7 +143,7 @@ def serve(channel: Channel, fds: tuple[int, int, int], request: dict[str, Any]) 
     """
     # The pipe is waited on, so nothing may be read ahead of it.
     channel = Channel(PythonLine(*fds))
-    strangers = _warm()
+    warm = Warm()
     limit = float(request.get("limit") or LIMIT)
     parallel = max(1, int(request.get("parallel") or 1))
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
@@ -158,7 +158,7 @@ def serve(channel: Channel, fds: tuple[int, int, int], request: dict[str, Any]) 
                 if fd in children:
                     children[fd].read()
                 else:
-                    reading = _start(channel, children, limit, fds, strangers)
+                    reading = _start(channel, children, limit, fds, warm)
             _finish(channel, children)
     finally:
         for child in children.values():
@@ -171,7 +171,7 @@ def _start(
     children: dict[int, Child],
     limit: float,
     fds: tuple[int, ...],
-    strangers: Sequence[str],
+    warm: Warm,
 ) -> bool:
     wanted: Any = None
     try:
@@ -185,7 +185,8 @@ def _start(
         return True
     except EOFError:
         return False
-    child = Child(wanted, float(wanted.get("limit") or limit), fds, strangers)
+    warm.next()
+    child = Child(wanted, float(wanted.get("limit") or limit), fds, warm.strangers)
     children[child.pipe] = child
     return True
 
@@ -209,54 +210,73 @@ def _finish(channel: Channel, children: dict[int, Child]) -> None:
             channel.send("inspected", **child.reply())
 
 
-def _warm() -> list[str]:
-    """Import once what every child needs, and keep it out of the collector's way.
+class Warm:
+    """What is imported once for all children: for one alone what any needs, for more all of it."""
 
-    Returns the modules that a child must not know.
-    """
-    # Plugins of pydantic itself would make schemas differ between machines.
-    os.environ["PYDANTIC_DISABLE_PLUGINS"] = "__all__"
-    import dataclasses  # noqa: F401
-    import logging  # noqa: F401
-    import pathlib  # noqa: F401
-    import traceback  # noqa: F401
+    def __init__(self) -> None:
+        # Plugins of pydantic itself would make schemas differ between machines.
+        os.environ["PYDANTIC_DISABLE_PLUGINS"] = "__all__"
+        import pydantic
+        import pydantic.networks
 
-    import pydantic
-    import pydantic.json_schema
-    import pydantic.networks
+        import synapse_sdk._worker.look
+        import synapse_sdk._worker.sources
+        import synapse_sdk.plugins
+        import synapse_sdk.plugins.executors.trace
+        import synapse_sdk.plugins.types
+        import synapse_sdk.plugins.ui_schema  # noqa: F401
 
-    import synapse_sdk._worker.look
-    import synapse_sdk._worker.sources
-    import synapse_sdk.plugins
-    import synapse_sdk.plugins.executors.trace
-    import synapse_sdk.plugins.types
-    import synapse_sdk.plugins.ui_schema
+        for name in ("BaseModel", "Field", "field_validator", "model_validator", "ConfigDict"):
+            getattr(pydantic, name)
+        self._asked = 0
+        self._settle()
 
-    for name in synapse_sdk.plugins.__all__:
-        # What cannot be had is for the plugin that asks for it to fail with.
-        with contextlib.suppress(ImportError):
-            getattr(synapse_sdk.plugins, name)
-    for name in ("BaseModel", "Field", "field_validator", "model_validator", "ConfigDict"):
-        getattr(pydantic, name)
+    def next(self) -> None:
+        """Notice that another child is about to start."""
+        self._asked += 1
+        if self._asked == 2:
+            self._all()
 
-    class Sample(pydantic.BaseModel):
-        number: int = pydantic.Field(default=1, ge=0)
-        rate: float = 0.5
-        name: str = "a"
+    def _settle(self) -> None:
+        from synapse_sdk._worker.sources import strangers
 
-    class SampleAction(synapse_sdk.plugins.BaseAction[Sample]):
-        action_name = "sample"
+        # Modules that a child must not know.
+        self.strangers = strangers()
+        # Out of the collector's way: what it touches is copied after a fork.
+        gc.collect()
+        gc.freeze()
 
-        def execute(self) -> None:
-            """Do nothing: only looked at."""
+    def _all(self) -> None:
+        import dataclasses  # noqa: F401
+        import logging  # noqa: F401
+        import pathlib  # noqa: F401
+        import traceback  # noqa: F401
 
-    # Done once here, it costs each child fewer copied pages.
-    with contextlib.suppress(synapse_sdk._worker.look.Undetermined):
-        synapse_sdk._worker.look.look_at(SampleAction)
-    strangers = synapse_sdk._worker.sources.strangers()
-    gc.collect()
-    gc.freeze()
-    return strangers
+        import pydantic
+
+        import synapse_sdk.plugins
+        from synapse_sdk._worker.look import Undetermined, look_at
+
+        for name in synapse_sdk.plugins.__all__:
+            # What cannot be had is for the plugin that asks for it to fail with.
+            with contextlib.suppress(ImportError):
+                getattr(synapse_sdk.plugins, name)
+
+        class Sample(pydantic.BaseModel):
+            number: int = pydantic.Field(default=1, ge=0)
+            rate: float = 0.5
+            name: str = "a"
+
+        class SampleAction(synapse_sdk.plugins.BaseAction[Sample]):
+            action_name = "sample"
+
+            def execute(self) -> None:
+                """Do nothing: only looked at."""
+
+        # Done once here, it costs each child fewer copied pages.
+        with contextlib.suppress(Undetermined):
+            look_at(SampleAction)
+        self._settle()
 
 
 def _become(child: Child, write: int, fds: tuple[int, ...]) -> None:

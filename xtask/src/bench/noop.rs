@@ -122,8 +122,9 @@ pub(super) fn run(bench: &Bench, args: &Args) -> Result<bool> {
         median(&inner)
     );
     println!(
-        "One file of another plugin edited before each of {edit_runs} runs, published with \
-         `--bump patch`, alternately with the no-op:\n"
+        "The README of another plugin edited before each of {edit_runs} runs, published with \
+         `--bump patch`, alternately with the no-op and with the same after an edit of the module \
+         of an action, of which Python has to be asked what form it has now:\n"
     );
     print_table(&edit, &edit[1]);
     let met_git = bar(
@@ -254,28 +255,29 @@ impl Scene<'_> {
 
     fn edit_round(&self, runs: usize) -> Result<Vec<Series>> {
         // Unmeasured, on the last plugin: exactly one release comes of one edit.
-        edit(&self.repo, self.plugins, "the check")?;
+        edit(&self.repo, self.plugins, ACTION, "the check")?;
         let (_, checked) = self.publish_json(&["--bump", "patch"])?;
         ensure!(
             total(&checked, "published")? == 1,
             "one edit published not exactly one plugin"
         );
+        // A different plugin each time, spread over the workspace.
+        let edited = |file: &'static str, stride: u32| {
+            Box::new(move |round: usize| {
+                let number = (round as u32 * stride) % (self.plugins - 1) + 1;
+                edit(&self.repo, number, file, &format!("run {round}"))?;
+                measure_ok(&mut self.publish(&["--bump", "patch", "--yes"]))
+            })
+        };
         let series = alternate(
             runs,
             &mut [
-                (
-                    "publish of one edit",
-                    Box::new(|round| {
-                        // A different plugin each time, spread over the workspace.
-                        let number = (round as u32 * 37) % (self.plugins - 1) + 1;
-                        edit(&self.repo, number, &format!("run {round}"))?;
-                        measure_ok(&mut self.publish(&["--bump", "patch", "--yes"]))
-                    }),
-                ),
+                ("publish of one edit", edited(TEXT, 37)),
                 (
                     "publish of nothing",
                     Box::new(|_| measure_ok(&mut self.publish(&[]))),
                 ),
+                ("publish of an edited action", edited(ACTION, 41)),
             ],
         )?;
         check_noop(&self.publish_json(&[])?.1, u64::from(self.plugins))
@@ -284,11 +286,14 @@ impl Scene<'_> {
     }
 }
 
-/// Appends a comment to one module of one plugin.
-fn edit(repo: &Path, number: u32, why: &str) -> Result<()> {
-    let path = repo
-        .join(gen_monorepo::plugin_dir(number))
-        .join("plugin/train.py");
+/// A file that says nothing of actions.
+const TEXT: &str = "README.md";
+/// The module of an action with a form: Python has to be asked again.
+const ACTION: &str = "plugin/train.py";
+
+/// Appends a comment to one file of one plugin.
+fn edit(repo: &Path, number: u32, file: &str, why: &str) -> Result<()> {
+    let path = repo.join(gen_monorepo::plugin_dir(number)).join(file);
     let mut file = OpenOptions::new().append(true).open(&path)?;
     writeln!(file, "# edited for {why}")?;
     Ok(())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import json
 from abc import abstractmethod
@@ -114,6 +113,9 @@ class BaseServeDeployment(BaseAction[P], Generic[P]):
             info["path"] = str(DownloadCache(places.downloads(), client).model(info))
             return info
 
+        # Slow to import, and most that import this module never serve.
+        import asyncio
+
         info = await asyncio.get_running_loop().run_in_executor(None, fetch)
         return await self._get_model(info)
 
@@ -130,4 +132,6 @@ class BaseServeDeployment(BaseAction[P], Generic[P]):
             pydantic.ValidationError: The body is not what `input_model` says.
             asyncio.TimeoutError: The deadline passed.
         """
+        import asyncio
+
         return await asyncio.wait_for(runner(input_model.model_validate(body)), deadline_s)
