@@ -149,6 +149,7 @@ pub struct Desk<'a> {
     /// Logins, and what else must not be seen.
     pub credentials: Credentials,
     environment: Vec<(OsString, OsString)>,
+    offline: bool,
     processes: &'a dyn Processes,
     cancel: &'a Cancel,
 }
@@ -248,6 +249,7 @@ impl<'a> Desk<'a> {
             private,
             credentials,
             environment,
+            offline,
             processes: setting.processes,
             cancel: setting.cancel,
         })
@@ -290,6 +292,7 @@ impl<'a> Desk<'a> {
         Err(explain::failure(
             &ended,
             what,
+            self.offline,
             &self.credentials,
             self.private.path(),
         ))

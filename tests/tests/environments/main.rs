@@ -375,6 +375,36 @@ fn machines_without_python_or_network_are_told_so() {
 }
 
 #[test]
+fn offline_with_nothing_there_blames_the_option_and_not_the_requirements() {
+    let bench = Bench::new();
+    bench.plugin("made", "package_manager: uv\n", "tiny-a\n");
+    bench.ready("made");
+    let offline = Wanted {
+        offline: true,
+        ..Wanted::default()
+    };
+    for manager in ["pip", "uv"] {
+        bench.plugin("tiny", &format!("package_manager: {manager}\n"), "");
+        bench.write("tiny/requirements.txt", "tiny-a\n");
+        let Err(failure) = bench.try_ready("tiny", &offline) else {
+            panic!("{manager} found packages")
+        };
+        assert_eq!(
+            (failure.kind, failure.code.as_str()),
+            (FailureKind::Environment, "offline"),
+            "{failure}"
+        );
+        assert!(
+            failure.message.starts_with("--offline was given") && is_in(&failure, "tiny-a"),
+            "{failure}"
+        );
+        // What is there can be used.
+        bench.plugin("tiny", &format!("package_manager: {manager}\n"), "tiny-a\n");
+        assert!(bench.try_ready("tiny", &offline).is_ok(), "{manager}");
+    }
+}
+
+#[test]
 fn uv_does_the_same_when_it_is_asked_for() {
     let bench = Bench::new();
     bench.wheel("index", "tiny_c", "1.0", &["tiny-b>=1"]);
