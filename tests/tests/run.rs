@@ -83,6 +83,29 @@ fn a_document_holds_all_of_it() {
 }
 
 #[test]
+fn what_a_result_loses_is_noted() {
+    let space = space();
+    space.append(
+        "config.yaml",
+        "  lossy:\n    entrypoint: plugin.ends:lossy\n    method: task\n",
+    );
+    space.append(
+        "plugin/ends.py",
+        "\ndef lossy(params):\n    return {'loss': float('nan'), 'model': object()}\n",
+    );
+    let document = run(&space, &["lossy"]);
+    let kept = json!({"loss": null, "model": "<object object>"});
+    assert_eq!(document["result"], kept);
+    let notes = [
+        "result: loss is NaN, kept as null",
+        "result: model has no plain form, its text is kept",
+    ];
+    assert_eq!(document["notes"], json!(notes));
+    let told = space.synapse(&["plugin", "run", "lossy"]).expect(0).stderr;
+    assert!(notes.iter().all(|note| told.contains(note)), "{told}");
+}
+
+#[test]
 fn events_come_a_line_each() {
     let space = space();
     let run = space
