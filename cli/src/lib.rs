@@ -6,6 +6,7 @@ pub mod args;
 pub mod commands;
 pub mod credentials;
 pub mod home;
+pub mod language;
 pub mod params;
 pub mod record;
 pub mod render;

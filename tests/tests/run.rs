@@ -106,6 +106,19 @@ fn what_a_result_loses_is_noted() {
 }
 
 #[test]
+fn a_language_without_messages_is_noted_and_one_that_is_none_refused() {
+    let space = space();
+    let refused = space.synapse(&["plugin", "run", "echo", "--lang", ""]);
+    let refused = refused.expect(2).stderr;
+    assert!(refused.contains("hint: known are en and ko"), "{refused}");
+    let document = run(&space, &["echo", "--lang", "ja"]);
+    let note = document["notes"][0].as_str().expect("a note");
+    assert!(note.starts_with("--lang ja: the SDK's messages"), "{note}");
+    let document = run(&space, &["echo", "--lang", "ko"]);
+    assert_eq!(document["notes"], json!([]));
+}
+
+#[test]
 fn events_come_a_line_each() {
     let space = space();
     let run = space

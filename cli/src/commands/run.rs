@@ -30,7 +30,7 @@ use super::attempt::{Kept, OneRun, configured};
 use crate::{
     app::{self, App},
     args::{self, Mode, Selection},
-    credentials, params,
+    credentials, language, params,
     render::{
         Printer,
         error::{self, ErrorObject, flatten},
@@ -54,6 +54,7 @@ struct Wanted {
 pub fn run(app: &App, args: &args::Run) -> Result<u8, Failure> {
     let start = Instant::now();
     mode(app, args.mode)?;
+    language::check(args.lang.as_deref())?;
     let limits = Limits {
         gpus: args.gpus,
         cpus: args.cpus,
@@ -84,6 +85,7 @@ pub fn run(app: &App, args: &args::Run) -> Result<u8, Failure> {
             start,
             wanted: &wanted,
             ready: &ready,
+            note: language::note(args.lang.as_deref()),
             report,
             node,
             kept,
@@ -391,6 +393,7 @@ struct Done<'a> {
     start: Instant,
     wanted: &'a Wanted,
     ready: &'a Ready,
+    note: Option<String>,
     report: Option<Report>,
     node: NodeReport,
     kept: Kept,
@@ -402,11 +405,12 @@ fn finish(app: &App, live: &LiveRun, done: Done<'_>) -> u8 {
         start,
         wanted,
         ready,
+        note,
         report,
         node,
         kept,
     } = done;
-    let mut notes: Vec<String> = Vec::new();
+    let mut notes: Vec<String> = note.into_iter().collect();
     if let Some(report) = &report {
         notes.extend(report.notes.clone());
         if let Ending::Returned(returned) = &report.ending {
