@@ -113,6 +113,19 @@ pub fn environment(
     })
 }
 
+/// An environment below `folder` with the packages that the SDK needs, made once for all suites.
+/// Every interpreter has its own, told by its whole path: two that took turns at one place would
+/// pull it out from under whoever uses it.
+///
+/// # Errors
+/// As of [`environment`].
+pub fn sdk_environment(python: &Python, folder: &Path) -> io::Result<PathBuf> {
+    const NEEDED: [&str; 2] = ["pydantic>=2.1", "urllib3>=1.26,<3"];
+    let path = python.executable.to_string_lossy().replace('/', "-");
+    let folder = folder.join(format!("run-{}{path}", python.version));
+    environment(python, &folder, &NEEDED, &[])
+}
+
 /// A folder of wheels of `requirements` and all they need, fit for `python`; made once.
 ///
 /// # Errors

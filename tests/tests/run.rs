@@ -2,19 +2,18 @@
 //! starts, and what is recorded.
 #![allow(missing_docs, reason = "tests")]
 
-use std::{path::PathBuf, process::Command};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use serde_json::{Value, json};
 use synapse_tests::{Space, copy_tree, fixture, pythons};
 
-/// The packages that the SDK needs.
-const NEEDED: [&str; 2] = ["pydantic>=2.1", "urllib3>=1.26,<3"];
-
 /// An environment for a Python, made once for all suites.
 fn environment(python: &pythons::Python) -> PathBuf {
-    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
-    let folder = folder.join(folder_name(python));
-    pythons::environment(python, &folder, &NEEDED, &[]).expect("an environment")
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    pythons::sdk_environment(python, folder).expect("an environment")
 }
 
 fn space() -> Space {
@@ -347,10 +346,4 @@ fn a_value_of_env_is_in_no_row_and_no_output() {
             assert!(!found, "{}", entry.path().display());
         }
     }
-}
-
-/// Two names of one interpreter are two: an environment says which it was made from.
-fn folder_name(python: &pythons::Python) -> String {
-    let name = python.executable.file_name().unwrap_or_default();
-    format!("run-{}-{}", python.version, name.to_string_lossy())
 }

@@ -461,23 +461,23 @@ fn finish(app: &App, live: &LiveRun, done: Done<'_>) -> u8 {
             ok: code == 0,
             elapsed_ms: start.elapsed().as_millis() as u64,
             run: kept.id,
-            plugin: wanted.config.code.clone(),
-            version: wanted.config.version.to_string(),
-            action: wanted.action.name.clone(),
-            mode: "local",
-            environment: EnvironmentObject {
+            plugin: Some(wanted.config.code.clone()),
+            version: Some(wanted.config.version.to_string()),
+            action: Some(wanted.action.name.clone()),
+            mode: Some("local"),
+            environment: Some(EnvironmentObject {
                 python: ready.interpreter.full_version(),
                 executable: ready.interpreter.executable.display().to_string(),
                 managed: ready.managed,
                 note: ready.note.clone(),
-            },
+            }),
             stages: stages.chain([stage_object(action::STAGE, &node)]).collect(),
             reused,
             ending: report.as_ref().map(|report| ending_name(&report.ending)),
             result: value("value").unwrap_or_default(),
             model: value("model").and_then(|model| model.as_str().map(str::to_owned)),
-            progress: kept.summary.progress,
-            metrics: kept.summary.metrics,
+            progress: object(kept.summary.progress),
+            metrics: object(kept.summary.metrics),
             exit: report.as_ref().map(|report| report.exit),
             output: kept.output.map(|path| path.display().to_string()),
             left: report
@@ -531,6 +531,11 @@ fn finish(app: &App, live: &LiveRun, done: Done<'_>) -> u8 {
         ));
     }
     code
+}
+
+/// Nothing at all as an object without keys.
+fn object(value: Value) -> Value {
+    if value.is_null() { json!({}) } else { value }
 }
 
 fn stage_object(stage: &str, report: &NodeReport) -> StageObject {

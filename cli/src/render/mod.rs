@@ -3,6 +3,7 @@
 pub mod dataset;
 pub mod document;
 pub mod error;
+pub mod failed;
 pub mod progress;
 pub mod publish;
 pub mod run;

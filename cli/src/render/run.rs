@@ -11,6 +11,7 @@ use std::{
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
+use synapse_engine::Failure;
 use synapse_rules::worker::{
     protocol::{Log, Message, Progress},
     pump::{Sink, Stream, Why},
@@ -335,16 +336,16 @@ pub struct Document {
     pub elapsed_ms: u64,
     /// The run's id, when it is recorded.
     pub run: Option<i64>,
-    /// Plugin code.
-    pub plugin: String,
+    /// Plugin code; null, as what follows, when it failed before that was known.
+    pub plugin: Option<String>,
     /// Its version.
-    pub version: String,
+    pub version: Option<String>,
     /// The action.
-    pub action: String,
+    pub action: Option<String>,
     /// Where it ran.
-    pub mode: &'static str,
+    pub mode: Option<&'static str>,
     /// What it ran in.
-    pub environment: EnvironmentObject,
+    pub environment: Option<EnvironmentObject>,
     /// Every stage, whether its result was found.
     pub stages: Vec<StageObject>,
     /// The result of an earlier equal run was taken.
@@ -372,6 +373,37 @@ pub struct Document {
     pub error: Option<Value>,
     /// Why it failed.
     pub errors: Vec<ErrorObject>,
+}
+
+impl Document {
+    /// The document of a run that failed before it had begun.
+    pub fn failed(action: Option<&str>, failure: &Failure, elapsed_ms: u64) -> Self {
+        Self {
+            schema: 1,
+            command: "run",
+            ok: false,
+            elapsed_ms,
+            run: None,
+            plugin: None,
+            version: None,
+            action: action.map(str::to_owned),
+            mode: None,
+            environment: None,
+            stages: Vec::new(),
+            reused: false,
+            ending: None,
+            result: Value::Null,
+            model: None,
+            progress: json!({}),
+            metrics: json!({}),
+            exit: None,
+            output: None,
+            left: Vec::new(),
+            notes: Vec::new(),
+            error: None,
+            errors: super::failed::errors(failure),
+        }
+    }
 }
 
 /// What an action ran in.
