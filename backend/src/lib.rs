@@ -32,7 +32,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use rusqlite::Connection;
 
-pub use dataset::{AddDataset, Added, Dataset, DatasetError, Item, Outcome, Progress};
+pub use dataset::{AddDataset, Added, Dataset, DatasetError, FORMATS, Item, Outcome, Progress};
 pub use error::BackendError;
 pub use follow::{Follower, Step};
 pub use maintain::{Collected, Fault, Problem};

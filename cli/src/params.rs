@@ -98,7 +98,7 @@ fn too_large(text: &[u8]) -> Option<String> {
                 let whole = !number.contains(['.', 'e', 'E']);
                 if whole && number.parse::<i64>().is_err() && number.parse::<u64>().is_err() {
                     let more = if length > LONGEST { "..." } else { "" };
-                    return Some(format!("{:.LONGEST$}{more}", number));
+                    return Some(format!("{number:.LONGEST$}{more}"));
                 }
                 length
             }
