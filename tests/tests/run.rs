@@ -241,6 +241,16 @@ fn code_that_cannot_be_loaded_is_told_by_its_own_lines() {
             insta::assert_snapshot!(filtered(&space, &run.text()));
         });
     }
+    space.write("plugin/broken.py", "def main():\n    x = = 1\n");
+    let run = space.synapse(&["plugin", "run", "broken"]).expect(1);
+    assert_eq!(
+        run.stderr.matches("SyntaxError").count(),
+        1,
+        "{}",
+        run.stderr
+    );
+    let shown = space.synapse(&["runs", "show", "3"]).expect(0).stdout;
+    assert_eq!(shown.matches("SyntaxError").count(), 1, "{shown}");
     let run = space
         .synapse(&["plugin", "run", "nothing_there", "--json"])
         .expect(1)

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use serde_json::Value;
 use synapse_backend::{Run, RunEvent, RunStatus};
-use synapse_rules::worker::protocol::Message;
+use synapse_rules::{action, worker::protocol::Message};
 
 use super::{
     BAD, BOLD, DIM, GOOD, Printer, WARN, dataset::table, duration, message, moment, paint,
@@ -67,10 +67,10 @@ pub fn tail(printer: &mut Printer, run: &Run) {
         let text = |name: &str| error.get(name).and_then(Value::as_str);
         let class = text("class").map(|class| format!("{class}: "));
         let message = text("message").map_or_else(|| error.to_string(), str::to_owned);
-        let class = class.unwrap_or_default();
-        printer.line(format!("{} {class}{message}", paint(BAD, "error:")));
+        let told = class.unwrap_or_default() + &message;
+        printer.line(format!("{} {told}", paint(BAD, "error:")));
         if let Some(traceback) = text("traceback") {
-            printer.text(format!("{}\n", traceback.trim_end()));
+            printer.line(action::frames(&told, traceback));
         }
     }
     let exit = run.exit.filter(|exit| *exit != 0);
