@@ -386,6 +386,9 @@ pub struct Selection {
     /// A plugin of the workspace by its code; may be repeated
     #[arg(long, value_name = "CODE", conflicts_with = "all")]
     pub plugin: Vec<String>,
+    /// The command has all of these options, so that hints may name them.
+    #[arg(skip = true)]
+    pub complete: bool,
 }
 
 /// `synapse plugin publish`.

@@ -213,6 +213,7 @@ fn mistakes_are_told_before_anything_starts() {
         &["train", "--timeout", "soon"],
         &["train", "--plugin", "other"],
         &["train", "--path", "plugin"],
+        &["train", "--path", "plugin/ends.py"],
     ] {
         let run = space.synapse(&[&["plugin", "run"], args].concat());
         let name = args.join(" ");
