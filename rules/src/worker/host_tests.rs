@@ -337,8 +337,8 @@ fn interrupts_are_handed_on_once_and_the_second_kills() {
 
 #[test]
 fn much_output_takes_no_memory() {
-    let _alone = one_at_a_time();
     const LINES: usize = 1_000_000;
+    let _alone = one_at_a_time();
     let peak = || {
         let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
         let line = status.lines().find(|line| line.starts_with("VmHWM:"));
