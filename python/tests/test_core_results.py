@@ -167,11 +167,14 @@ def test_many_losses_are_told_by_the_first_few() -> None:
     assert told[-1] == "result: and 95 more values that JSON cannot hold"
 
 
-def test_texts_are_the_same_in_every_process() -> None:
-    assert plain({"m": Bare(), Bare(): object()}) == {
+def test_texts_of_results_are_the_same_in_every_process() -> None:
+    value = {"m": Bare(), Bare(): object()}
+    assert plain(value, losses=Losses("result")) == {
         "m": f"<{__name__}.Bare object>",
         f"<{__name__}.Bare object>": "<object object>",
     }
+    # Inspection tells by it what is another in every process.
+    assert " at 0x" in plain(Bare())
 
 
 def test_a_repr_that_fails_is_no_failure() -> None:

@@ -45,11 +45,12 @@ def plain(value: Any, *, finite: bool = False, losses: Losses | None = None) -> 
 
     Models become the dicts that pydantic writes as JSON, dataclasses dicts, enums their value,
     paths and dates text, sets sorted lists, numpy scalars and arrays numbers and lists. What has
-    no such form becomes its `repr`, without the addresses that differ from run to run.
+    no such form becomes its `repr`.
 
     Args:
         finite: NaN and the infinities, which JSON has no words for, become None.
-        losses: takes note of what became None or text in this way.
+        losses: takes note of what became None or text in this way; texts are then without the
+            addresses that differ from run to run.
     """
     return _Conversion(finite, losses).of(value, (), None)
 
@@ -82,7 +83,7 @@ class _Conversion:
             return "<cycle>"
         above = (*above, id(value))
         if isinstance(value, Mapping):
-            named = ((_key(key), item) for key, item in value.items())
+            named = ((self._key(key), item) for key, item in value.items())
             return {key: self.of(item, above, (path, key)) for key, item in named}
         if isinstance(value, (list, tuple)):
             return [self.of(item, above, (path, at)) for at, item in enumerate(value)]
@@ -123,8 +124,30 @@ class _Conversion:
             known = to_jsonable_python(value)
         except (PydanticSerializationError, ValueError, TypeError, RecursionError):
             self._note(path, "has no plain form, its text is kept")
-            return _text(value)
+            return self._text(value)
         return self.of(known, above, path)
+
+    def _text(self, value: Any) -> str:
+        try:
+            return self._settled(repr(value))
+        except Exception:
+            return f"<{type(value).__name__}>"
+
+    def _key(self, key: Any) -> str:
+        if isinstance(key, Enum):
+            key = key.value
+        if isinstance(key, str):
+            return str.__str__(key)
+        if key is None or isinstance(key, bool):
+            return {None: "null", True: "true", False: "false"}[key]
+        return self._settled(str(key))
+
+    def _settled(self, text: str) -> str:
+        if self._losses is None:
+            return text
+        import re
+
+        return re.sub(r" at 0x[0-9A-Fa-f]+", "", text)
 
     def _note(self, path: _Path, what: str) -> None:
         if self._losses is not None:
@@ -140,20 +163,6 @@ def _place(path: _Path) -> str:
     for key in reversed(keys):
         place += f"[{key}]" if isinstance(key, int) else f".{key}" if place else key
     return place
-
-
-def _text(value: Any) -> str:
-    try:
-        return _unaddressed(repr(value))
-    except Exception:
-        return f"<{type(value).__name__}>"
-
-
-def _unaddressed(text: str) -> str:
-    """Return a `repr` without addresses, which are others in every process."""
-    import re
-
-    return re.sub(r" at 0x[0-9A-Fa-f]+", "", text)
 
 
 def _dumped(model: Any, *, whole: bool) -> Any:
@@ -175,16 +184,6 @@ def _restored(written: Any, held: Any) -> Any:
     if isinstance(written, list) and isinstance(held, (list, tuple)) and len(written) == len(held):
         return [_restored(item, other) for item, other in zip(written, held, strict=True)]
     return written
-
-
-def _key(key: Any) -> str:
-    if isinstance(key, Enum):
-        key = key.value
-    if isinstance(key, str):
-        return str.__str__(key)
-    if key is None or isinstance(key, bool):
-        return {None: "null", True: "true", False: "false"}[key]
-    return _unaddressed(str(key))
 
 
 class ActionResult(dict[str, Any]):
