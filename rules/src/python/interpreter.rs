@@ -230,7 +230,9 @@ fn none_fits(
         _ => format!("there are {}", list(seen)),
     };
     if !useless.is_empty() {
-        there = format!("{there}; {} cannot run plugins", list(useless));
+        let start = MINORS.start();
+        let useless = list(useless);
+        there = format!("{there}; {useless} cannot run plugins: CPython 3.{start} or later can");
     }
     Failure::environment("python", format!("no {needed} was found; {there}"))
         .hint("install one with your system's packages, pyenv or uv, or name it with --python PATH")

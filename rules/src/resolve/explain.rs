@@ -13,7 +13,7 @@ use crate::{
 /// Lines of an explanation that are shown.
 const SHOWN: usize = 24;
 /// Signs that the network, and not the requirements, is at fault.
-const NETWORK: [&str; 16] = [
+const NETWORK: [&str; 17] = [
     "NewConnectionError",
     "ConnectTimeoutError",
     "ReadTimeoutError",
@@ -27,6 +27,7 @@ const NETWORK: [&str; 16] = [
     "Could not connect",
     "error sending request",
     "failed to lookup address",
+    "Could not resolve host",
     "dns error",
     "ProxyError",
     "Connection reset",
@@ -43,7 +44,7 @@ const LOGIN: [&str; 4] = [
     "status code 401",
 ];
 /// Signs that packages were not found, rather than that they do not go together.
-const LACKING: [&str; 8] = [
+const LACKING: [&str; 10] = [
     "No matching distribution found",
     "Could not find a version that satisfies",
     "network was disabled",
@@ -52,6 +53,8 @@ const LACKING: [&str; 8] = [
     "there are no versions of",
     "there is no version of",
     "not found in the package registry",
+    "Because only ",
+    "Network connectivity is disabled",
 ];
 
 /// The failure of an installer that could not do `what`; `offline` says that it was to use no
@@ -275,6 +278,9 @@ mod tests {
             "  × No solution found when resolving dependencies:\n  ╰─▶ Because a was not found in \
              the provided package locations and you require a, we can conclude that your \
              requirements are unsatisfiable.\n",
+            "  × No solution found when resolving dependencies:\n  ╰─▶ Because only a==1.0 is \
+             available and you require a>7, we can conclude that your requirements are \
+             unsatisfiable.\n",
         ] {
             let failure = told_when(true, "", err);
             assert_eq!(failure.kind, synapse_engine::FailureKind::Environment);
