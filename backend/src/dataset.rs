@@ -15,6 +15,7 @@ use sha2::{Digest, Sha256};
 use synapse_engine::Cancel;
 
 pub use error::DatasetError;
+pub use layout::FORMATS;
 
 use self::scan::{Known, Scanned};
 use crate::Embedded;
@@ -149,9 +150,10 @@ impl Embedded {
         let paths: Vec<&str> = scanned.iter().map(|file| file.path.as_str()).collect();
         let format_found = add.format.is_none();
         let format = match add.format {
-            Some(format) => Some(layout::canonical(format)),
-            None => layout::format(&paths).map(str::to_owned),
+            Some(format) => layout::canonical(format),
+            None => layout::format(&paths, &|path| scan::text(&folder.join(path))),
         };
+        let format = format.map(str::to_owned);
         let splits_found = add.splits.is_empty();
         let splits = if splits_found {
             layout::found_splits(&paths)
@@ -331,7 +333,10 @@ impl AddDataset<'_> {
             let known = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
             !text.is_empty() && text.len() <= 64 && text.chars().all(known)
         };
-        if let Some(format) = self.format.filter(|format| !plain(format)) {
+        if let Some(format) = self
+            .format
+            .filter(|format| layout::canonical(format).is_none())
+        {
             return Err(DatasetError::Format(format.to_owned()));
         }
         match self.splits.iter().find(|(name, _)| !plain(name)) {

@@ -32,7 +32,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use rusqlite::Connection;
 
-pub use dataset::{AddDataset, Added, Dataset, DatasetError, Item, Outcome, Progress};
+pub use dataset::{AddDataset, Added, Dataset, DatasetError, FORMATS, Item, Outcome, Progress};
 pub use error::BackendError;
 pub use follow::{Follower, Step};
 pub use maintain::{Collected, Fault, Problem};
@@ -69,6 +69,9 @@ pub const HOOK_POINTS: [&str; 10] = [
 /// Tells the time in Unix seconds.
 pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
 
+/// Tells the time in Unix seconds, with fractions.
+pub type FineClock = Arc<dyn Fn() -> f64 + Send + Sync>;
+
 /// Called with the name of a step, one of [`HOOK_POINTS`], right before it is taken.
 pub type Hook = Arc<dyn Fn(&str) -> io::Result<()> + Send + Sync>;
 
@@ -79,21 +82,22 @@ pub struct Options {
     pub size_limit: u64,
     /// Stamps releases.
     pub clock: Clock,
+    /// Stamps runs, many of which take less than a second.
+    pub fine_clock: FineClock,
     /// For fault tests: an error stops the operation as if that step had failed with it.
     pub hook: Option<Hook>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        let clock = || {
-            let now = SystemTime::now()
-                .duration_since(UNIX_EPOCH)
-                .unwrap_or_default();
-            i64::try_from(now.as_secs()).unwrap_or(i64::MAX)
+        let now = || {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH);
+            now.unwrap_or_default()
         };
         Self {
             size_limit: DEFAULT_SIZE_LIMIT,
-            clock: Arc::new(clock),
+            clock: Arc::new(move || i64::try_from(now().as_secs()).unwrap_or(i64::MAX)),
+            fine_clock: Arc::new(move || now().as_micros() as f64 / 1e6),
             hook: None,
         }
     }

@@ -443,7 +443,7 @@ impl Embedded {
     }
 
     fn now(&self) -> f64 {
-        (self.options.clock)() as f64
+        (self.options.fine_clock)()
     }
 
     fn output_folder(&self) -> Result<(), BackendError> {

@@ -309,7 +309,7 @@ pub enum Dataset {
         /// Its id (default: the next free one)
         #[arg(long)]
         id: Option<i64>,
-        /// Its format, such as yolo, coco, pascal or `dm_v2`
+        /// Its format: `yolo`, `coco`, `pascal_voc`, `dm_v1` or `dm_v2` (default: what its layout tells)
         #[arg(long)]
         format: Option<String>,
         /// A split and the files that are in it, such as train=images/train; may be repeated
@@ -386,6 +386,9 @@ pub struct Selection {
     /// A plugin of the workspace by its code; may be repeated
     #[arg(long, value_name = "CODE", conflicts_with = "all")]
     pub plugin: Vec<String>,
+    /// The command has all of these options, so that hints may name them.
+    #[arg(skip = true)]
+    pub complete: bool,
 }
 
 /// `synapse plugin publish`.

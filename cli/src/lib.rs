@@ -6,6 +6,7 @@ pub mod args;
 pub mod commands;
 pub mod credentials;
 pub mod home;
+pub mod language;
 pub mod params;
 pub mod record;
 pub mod render;
@@ -13,9 +14,9 @@ pub mod select;
 pub mod signals;
 pub mod terminal;
 
-use std::process::ExitCode;
+use std::{ffi::OsString, process::ExitCode, time::Instant};
 
-use clap::{CommandFactory, Parser};
+use clap::{CommandFactory, FromArgMatches};
 use synapse_engine::{Failure, store::Hook};
 
 use self::{
@@ -31,8 +32,11 @@ pub fn main(hook: Option<Hook>) -> ExitCode {
     if let Some(code) = commands::worker::become_python() {
         return code;
     }
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
+    let start = Instant::now();
+    let given = Cli::command().try_get_matches();
+    let parsed = given.and_then(|given| Ok((Cli::from_arg_matches(&given)?, name(&given))));
+    let (cli, name) = match parsed {
+        Ok(parsed) => parsed,
         Err(error) => {
             misuse(&error);
             return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
@@ -43,9 +47,14 @@ pub fn main(hook: Option<Hook>) -> ExitCode {
         app.signals.listen(&app.cancel);
         run(&app, &cli.command)
     });
-    ExitCode::from(
-        outcome.unwrap_or_else(|failure| report(&output, command_name(&cli.command), &failure)),
-    )
+    let failed = |failure| {
+        let action = match &cli.command {
+            Command::Plugin(PluginCommand::Run(args)) => Some(args.action.as_str()),
+            _ => None,
+        };
+        report(&output, &name, action, &failure, start)
+    };
+    ExitCode::from(outcome.unwrap_or_else(failed))
 }
 
 /// Wrong use before there are options: text for people, and a document for a program that asked
@@ -65,7 +74,41 @@ fn misuse(error: &clap::Error) {
     let first = text.lines().next().unwrap_or_default();
     let message = first.strip_prefix("error: ").unwrap_or(first);
     let failure = Failure::usage(message).hint("--help lists what there is");
-    report(&output, "synapse", &failure);
+    let name = meant(std::env::args_os().skip(1));
+    report(&output, &name, None, &failure, Instant::now());
+}
+
+/// The name of a command as its documents have it: `publish`, `runs show`.
+fn name(given: &clap::ArgMatches) -> String {
+    let mut words = Vec::new();
+    let mut at = given.subcommand();
+    while let Some((word, below)) = at {
+        words.push(word);
+        at = below.subcommand();
+    }
+    joined(&words)
+}
+
+/// The name of the command that arguments which are not right were meant for.
+fn meant(arguments: impl Iterator<Item = OsString>) -> String {
+    let mut at = Cli::command();
+    let mut words = Vec::new();
+    for argument in arguments {
+        let Some(below) = at.find_subcommand(&argument).cloned() else {
+            continue;
+        };
+        words.push(below.get_name().to_owned());
+        at = below;
+    }
+    joined(&words.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+fn joined(words: &[&str]) -> String {
+    match words {
+        [] => "synapse".to_owned(),
+        ["plugin", rest @ ..] if !rest.is_empty() => rest.join(" "),
+        words => words.join(" ").trim_start_matches('_').to_owned(),
+    }
 }
 
 fn run(app: &App, command: &Command) -> Result<u8, Failure> {
@@ -90,29 +133,17 @@ fn run(app: &App, command: &Command) -> Result<u8, Failure> {
     }
 }
 
-fn command_name(command: &Command) -> &'static str {
-    match command {
-        Command::Plugin(PluginCommand::Publish(_)) => "publish",
-        Command::Plugin(PluginCommand::Run(_)) => "run",
-        Command::Plugin(PluginCommand::UpdateConfig(_)) => "update-config",
-        Command::Plugin(PluginCommand::Lock(_)) => "lock",
-        Command::Plan(_) => "plan",
-        Command::Explain(_) => "explain",
-        Command::Status(_) => "status",
-        Command::Cache(_) => "cache",
-        Command::Login(_) => "login",
-        Command::Runs(_) => "runs",
-        Command::Dataset(_) => "dataset",
-        Command::Model(_) => "model",
-        Command::Backend(_) => "backend",
-        Command::Worker(_) => "worker",
-        Command::Config { .. } => "config",
-    }
-}
-
-fn report(output: &args::Output, command: &'static str, failure: &Failure) -> u8 {
+fn report(
+    output: &args::Output,
+    name: &str,
+    action: Option<&str>,
+    failure: &Failure,
+    start: Instant,
+) -> u8 {
     if output.is_machine() {
-        Printer::stdout(output).json(&render::document::failed(command, failure, 0));
+        let elapsed = start.elapsed().as_millis() as u64;
+        let mut printer = Printer::stdout(output);
+        render::failed::print(&mut printer, name, action, failure, elapsed);
     } else {
         error::print(&mut Printer::stderr(output), failure);
     }
@@ -122,4 +153,27 @@ fn report(output: &args::Output, command: &'static str, failure: &Failure) -> u8
 /// The command line as a tree, for documents and tests made from it.
 pub fn command() -> clap::Command {
     Cli::command()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wrong_arguments_still_name_their_command() {
+        for (given, name) in [
+            ("plugin run train --bogus", "run"),
+            (
+                "--json plugin --color always publish --bogus plan",
+                "publish",
+            ),
+            ("runs show", "runs show"),
+            ("plugin", "plugin"),
+            ("bogus plan --x", "plan"),
+            ("--bogus", "synapse"),
+        ] {
+            let arguments = given.split(' ').map(OsString::from);
+            assert_eq!(meant(arguments), name, "{given}");
+        }
+    }
 }

@@ -1,11 +1,13 @@
 //! Owns `--params`: parameters of an action as JSON, from the argument, a file or standard input.
 
 use std::{
+    fmt,
     io::{self, Read},
     path::Path,
 };
 
-use serde_json::{Map, Value};
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Number, Value};
 use synapse_engine::Failure;
 use synapse_rules::fileset::read_regular;
 
@@ -46,8 +48,20 @@ pub fn read(given: Option<&str>, cwd: &Path, stdin: impl Read) -> Result<Value, 
 
 fn parse(text: &[u8], place: &str) -> Result<Value, Failure> {
     let failure = |what: String| Failure::user("params", what).hint(HINT);
-    match serde_json::from_slice(text) {
-        Ok(Value::Object(map)) => Ok(Value::Object(map)),
+    if text.iter().all(u8::is_ascii_whitespace) {
+        let what = "Invalid JSON params: nothing was given".to_owned();
+        return Err(failure(what).at(place));
+    }
+    match serde_json::from_slice(text).map(|Exact(value)| value) {
+        Ok(Value::Object(map)) => match too_large(text) {
+            None => Ok(Value::Object(map)),
+            Some(number) => {
+                let what = format!("Invalid JSON params: {number} does not fit into 64 bits");
+                Err(Failure::user("params", what)
+                    .at(place)
+                    .hint("give it as text: \"...\", which a field of type int takes too"))
+            }
+        },
         Ok(other) => {
             let kind = match other {
                 Value::Null => "null",
@@ -66,6 +80,106 @@ fn parse(text: &[u8], place: &str) -> Result<Value, Failure> {
             let (line, column) = (error.line(), error.column());
             Err(failure(what).at(format!("{place}:{line}:{column}")))
         }
+    }
+}
+
+/// The first integer of a JSON text that would lose digits, cut where it is very long.
+fn too_large(text: &[u8]) -> Option<String> {
+    const LONGEST: usize = 40;
+    let mut rest = text;
+    while let Some(first) = rest.first() {
+        let length = match first {
+            b'"' => string(rest),
+            b'-' | b'0'..=b'9' => {
+                let part =
+                    |byte: &&u8| matches!(byte, b'-' | b'+' | b'.' | b'0'..=b'9' | b'e' | b'E');
+                let length = rest.iter().take_while(part).count();
+                let number = String::from_utf8_lossy(&rest[..length]);
+                let whole = !number.contains(['.', 'e', 'E']);
+                if whole && number.parse::<i64>().is_err() && number.parse::<u64>().is_err() {
+                    let more = if length > LONGEST { "..." } else { "" };
+                    return Some(format!("{number:.LONGEST$}{more}"));
+                }
+                length
+            }
+            _ => 1,
+        };
+        rest = &rest[length..];
+    }
+    None
+}
+
+/// The length of the JSON string that a text begins with, with its quotes.
+fn string(text: &[u8]) -> usize {
+    let mut escaped = false;
+    let end = text.iter().skip(1).position(|byte| {
+        let ends = *byte == b'"' && !escaped;
+        escaped = *byte == b'\\' && !escaped;
+        ends
+    });
+    end.map_or(text.len(), |end| end + 2)
+}
+
+/// A JSON value none of whose objects has a key twice.
+struct Exact(Value);
+
+impl<'de> Deserialize<'de> for Exact {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Exactly).map(Self)
+    }
+}
+
+struct Exactly;
+
+impl<'de> Visitor<'de> for Exactly {
+    type Value = Value;
+
+    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("a JSON value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(Number::from_f64(value).map_or(Value::Null, Value::Number))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let mut all = Vec::new();
+        while let Some(Exact(item)) = items.next_element()? {
+            all.push(item);
+        }
+        Ok(Value::Array(all))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
+        let mut all = Map::new();
+        while let Some(key) = entries.next_key::<String>()? {
+            if all.contains_key(&key) {
+                return Err(A::Error::custom(format!("the key {key:?} is given twice")));
+            }
+            let Exact(value) = entries.next_value()?;
+            all.insert(key, value);
+        }
+        Ok(Value::Object(all))
     }
 }
 
@@ -91,6 +205,49 @@ mod tests {
         assert_eq!(read(Some("-"), folder.path(), stdin).unwrap(), expected);
         let none = read(None, folder.path(), io::empty()).unwrap();
         assert_eq!(none, serde_json::json!({}));
+    }
+
+    #[test]
+    fn integers_keep_their_digits_or_are_refused() {
+        let kept = "{\"a\": 18446744073709551615, \"b\": [-9223372036854775808, 1.5, 1e30]}";
+        let value = from(kept).unwrap();
+        assert_eq!(value["a"], u64::MAX);
+        assert_eq!(value["b"], serde_json::json!([i64::MIN, 1.5, 1e30]));
+        let text = "{\"n\": \"1234567890123456789012345 \\\" 99999999999999999999\"}";
+        assert!(from(text).is_ok(), "digits in a text are text");
+        for number in ["123456789012345678901234567890", "-9223372036854775809"] {
+            let failure = from(&format!("{{\"\\\\\": [1, {{\"n\": {number}}}]}}")).unwrap_err();
+            let told = format!("Invalid JSON params: {number} does not fit into 64 bits");
+            assert_eq!(failure.message, told);
+        }
+        let failure = from(&format!("{{\"n\": {}}}", "9".repeat(300))).unwrap_err();
+        assert!(failure.message.len() < 120, "{}", failure.message);
+    }
+
+    #[test]
+    fn a_key_that_is_given_twice_is_named() {
+        for text in [
+            "{\"a\": 1, \"a\": 1}",
+            "{\"x\": [{\"a\": 1, \"\\u0061\": 2}]}",
+        ] {
+            let failure = from(text).unwrap_err();
+            assert!(
+                failure
+                    .message
+                    .starts_with("Invalid JSON params: the key \"a\" is given twice at line 1"),
+                "{failure}"
+            );
+        }
+        assert!(from("{\"a\": {\"a\": 1}, \"b\": {\"a\": 1}}").is_ok());
+    }
+
+    #[test]
+    fn nothing_is_told_as_nothing() {
+        for (given, place) in [("-", "standard input"), (" ", "--params")] {
+            let failure = from(given).unwrap_err();
+            assert_eq!(failure.message, "Invalid JSON params: nothing was given");
+            assert_eq!(failure.place.as_deref(), Some(place));
+        }
     }
 
     #[test]

@@ -63,9 +63,11 @@ pub fn select(app: &App, selection: &Selection, otherwise: Otherwise) -> Result<
     })?;
     if start.is_file() {
         let what = format!("{} is a file, not a plugin's folder", start.display());
-        return Err(
-            Failure::user("path", what).hint("name the folder; a configuration goes with --config")
-        );
+        return Err(Failure::user("path", what).hint(if selection.complete {
+            "name the folder; a configuration goes with --config".to_owned()
+        } else {
+            instead_of(&start)
+        }));
     }
     let root = workspace::find_root(&start);
     let here =
@@ -111,7 +113,7 @@ fn single(
         None => None,
     };
     if selection.config.is_none() && !CONFIG_NAMES.iter().any(|name| start.join(name).is_file()) {
-        return Err(not_a_plugin(start, root.as_deref()));
+        return Err(not_a_plugin(start, root.as_deref(), selection.complete));
     }
     let (root, place) = match root {
         Some(root) => {
@@ -138,16 +140,30 @@ fn single(
     })
 }
 
-fn not_a_plugin(start: &Path, root: Option<&Path>) -> Failure {
+fn is_plugin(folder: &Path) -> bool {
+    CONFIG_NAMES.iter().any(|name| folder.join(name).is_file())
+}
+
+/// What to give instead of a file: the plugin's folder that it lies in.
+fn instead_of(file: &Path) -> String {
+    match file.ancestors().skip(1).find(|folder| is_plugin(folder)) {
+        Some(folder) => format!("give the plugin's folder: --path {}", folder.display()),
+        None => "give a plugin's folder, which holds its config.yaml".to_owned(),
+    }
+}
+
+fn not_a_plugin(start: &Path, root: Option<&Path>, complete: bool) -> Failure {
     let what = format!(
         "Config file not found: there is no config.yaml in {}",
         start.display()
     );
     let failure = Failure::user("config-not-found", what);
-    let is_plugin = |folder: &Path| CONFIG_NAMES.iter().any(|name| folder.join(name).is_file());
     if root == Some(start) {
-        return failure
-            .hint("this is a workspace: --all takes every plugin, --plugin CODE takes one");
+        return failure.hint(if complete {
+            "this is a workspace: --all takes every plugin, --plugin CODE takes one"
+        } else {
+            "this is a workspace: name the folder of one of its plugins with --path"
+        });
     }
     if let Some(above) = start.ancestors().skip(1).find(|folder| is_plugin(folder)) {
         return failure.hint(format!("a plugin lies above: --path {}", above.display()));
@@ -161,9 +177,10 @@ fn not_a_plugin(start: &Path, root: Option<&Path>) -> Failure {
     below.sort();
     match below.first() {
         Some(below) => failure.hint(format!("a plugin lies below: --path {}", below.display())),
-        None => failure.hint(
+        None if complete => failure.hint(
             "go to a plugin's folder, name one with --path, or a configuration with --config",
         ),
+        None => failure.hint("go to a plugin's folder, or name one with --path"),
     }
 }
 

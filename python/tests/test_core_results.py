@@ -19,7 +19,7 @@ import pytest
 from pydantic import BaseModel, ConfigDict, SecretStr
 
 from synapse_sdk.plugins.enums import PluginCategory
-from synapse_sdk.plugins.results import ActionResult, plain
+from synapse_sdk.plugins.results import ActionResult, Losses, plain
 
 
 class TrainResult(BaseModel):
@@ -119,6 +119,70 @@ def test_plain_of_numbers_without_json_form() -> None:
     found = plain({"a": math.nan, "b": [math.inf]}, finite=True)
     assert found == {"a": None, "b": [None]}
     assert json.dumps(found, allow_nan=False)
+
+
+class Bare:
+    pass
+
+
+def lost(value: Any) -> list[str]:
+    losses = Losses("result")
+    json.dumps(plain(value, finite=True, losses=losses), allow_nan=False)
+    return losses.sentences()
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        ({"loss": math.nan}, ["result: loss is NaN, kept as null"]),
+        (math.inf, ["result is infinity, kept as null"]),
+        (
+            {"a": [{"b": -math.inf}, Bare()]},
+            [
+                "result: a[0].b is -infinity, kept as null",
+                "result: a[1] has no plain form, its text is kept",
+            ],
+        ),
+        (Loose(any=math.nan), ["result: any is NaN, kept as null"]),
+        (Loose(any=[1, {"x": math.inf}]), ["result: any[1].x is infinity, kept as null"]),
+        (
+            TrainResult(model_path="m", final_loss=math.nan, metrics={"a": math.nan}),
+            [
+                "result: final_loss is NaN, kept as null",
+                "result: metrics.a is NaN, kept as null",
+            ],
+        ),
+        (b"\xff", ["result has no plain form, its text is kept"]),
+        ({"a": 1, "b": [None, "x", Path("p"), date(2024, 1, 2)], "c": Scalar()}, []),
+    ],
+)
+def test_what_is_lost_is_told(value: Any, told: list[str]) -> None:
+    assert lost(value) == told
+
+
+def test_many_losses_are_told_by_the_first_few() -> None:
+    told = lost([math.nan] * 100)
+    assert told[0] == "result: [0] is NaN, kept as null"
+    assert len(told) == 6
+    assert told[-1] == "result: and 95 more values that JSON cannot hold"
+
+
+def test_texts_of_results_are_the_same_in_every_process() -> None:
+    value = {"m": Bare(), Bare(): object()}
+    assert plain(value, losses=Losses("result")) == {
+        "m": f"<{__name__}.Bare object>",
+        f"<{__name__}.Bare object>": "<object object>",
+    }
+    # Inspection tells by it what is another in every process.
+    assert " at 0x" in plain(Bare())
+
+
+def test_a_repr_that_fails_is_no_failure() -> None:
+    class Broken:
+        def __repr__(self) -> str:
+            raise RuntimeError
+
+    assert plain(Broken()) == "<Broken>"
 
 
 def test_plain_hides_secrets() -> None:

@@ -195,6 +195,14 @@ def test_a_result_that_is_not_as_declared_is_a_warning(
     said = capsys.readouterr()
     assert "Result validation warning for Result" in said.out + said.err
 
+    class Lossy(Train):
+        def execute(self) -> Any:
+            return {"model_path": "m", "loss": float("nan")}
+
+    LocalExecutor().execute(Lossy)
+    said = capsys.readouterr()
+    assert "result: loss is NaN, kept as null" in said.out + said.err
+
 
 CONFIG = """\
 name: Sample

@@ -384,7 +384,9 @@ def test_results_that_json_cannot_hold_and_those_not_as_declared(tmp_path: Path)
     assert good.value == {"path": "/a"} and good.last["model"] == "R"
     bad = Run(tmp_path, params={"epochs": 2})
     assert bad.value == {"path": 1, "x": None}
-    assert bad.last["warnings"][0].startswith("Result validation warning for R:")
+    first, second = bad.last["warnings"]
+    assert first.startswith("Result validation warning for R:")
+    assert second == "result: x is NaN, kept as null"
 
 
 def test_a_result_that_is_too_large(tmp_path: Path) -> None:

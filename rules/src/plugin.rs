@@ -415,7 +415,7 @@ fn read_config(source: &Source, folder: &Path) -> Result<(String, Vec<u8>), Fail
         "Config file not found: there is no config.yaml in {}",
         folder.display()
     );
-    let hint = "go to a plugin's folder, name one with --path, or a configuration with --config";
+    let hint = "go to a plugin's folder, or name one with --path";
     Err(Failure::user("config-not-found", what)
         .at(folder.display().to_string())
         .hint(hint))

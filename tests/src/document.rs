@@ -18,12 +18,29 @@ pub struct Document {
 
 fn schema() -> &'static Validator {
     static SCHEMA: OnceLock<Validator> = OnceLock::new();
-    SCHEMA.get_or_init(|| {
-        let path = fixture("../docs/schema/publish.schema.json");
-        let text = fs::read_to_string(path).expect("the schema");
-        let schema = serde_json::from_str(&text).expect("the schema is JSON");
-        jsonschema::validator_for(&schema).expect("the schema is one")
-    })
+    SCHEMA.get_or_init(|| validator("publish"))
+}
+
+fn validator(name: &str) -> Validator {
+    let path = fixture(&format!("../docs/schema/{name}.schema.json"));
+    let text = fs::read_to_string(path).expect("the schema");
+    let schema = serde_json::from_str(&text).expect("the schema is JSON");
+    jsonschema::validator_for(&schema).expect("the schema is one")
+}
+
+/// Panics unless `value` satisfies docs/schema/`name`.schema.json.
+#[track_caller]
+pub fn expect_schema(name: &str, value: &Value) {
+    expect_valid(&validator(name), value);
+}
+
+#[track_caller]
+fn expect_valid(schema: &Validator, value: &Value) {
+    let problems: Vec<String> = schema
+        .iter_errors(value)
+        .map(|error| format!("{}: {error}", error.instance_path()))
+        .collect();
+    assert!(problems.is_empty(), "{}\n{value:#}", problems.join("\n"));
 }
 
 impl Document {
@@ -43,11 +60,7 @@ impl Document {
     /// Panics unless `value` satisfies the schema.
     #[track_caller]
     pub fn check(value: &Value) {
-        let problems: Vec<String> = schema()
-            .iter_errors(value)
-            .map(|error| format!("{}: {error}", error.instance_path()))
-            .collect();
-        assert!(problems.is_empty(), "{}\n{value:#}", problems.join("\n"));
+        expect_valid(schema(), value);
     }
 
     /// Panics with everything unless the exit code is `code`.

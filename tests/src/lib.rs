@@ -9,7 +9,7 @@ mod space;
 mod tree;
 pub mod wheels;
 
-pub use document::Document;
+pub use document::{Document, expect_schema};
 pub use http::{Answer, Serving, multipart};
 pub use run::Run;
 pub use space::Space;

@@ -113,6 +113,24 @@ pub fn environment(
     })
 }
 
+/// An environment below `folder` with the packages that the SDK needs, made once for all suites.
+/// Every interpreter has its own, told by its whole path: two that took turns at one place would
+/// pull it out from under whoever uses it.
+///
+/// # Errors
+/// As of [`environment`].
+pub fn sdk_environment(python: &Python, folder: &Path) -> io::Result<PathBuf> {
+    const NEEDED: [&str; 2] = ["pydantic>=2.1", "urllib3>=1.26,<3"];
+    environment(python, &folder.join(name_of(python)), &NEEDED, &[])
+}
+
+/// A name that no other interpreter has. Equal versions under equal names are common: one of pyenv
+/// and one of an active environment around it.
+fn name_of(python: &Python) -> String {
+    let path = python.executable.to_string_lossy().replace('/', "-");
+    format!("run-{}{path}", python.version)
+}
+
 /// A folder of wheels of `requirements` and all they need, fit for `python`; made once.
 ///
 /// # Errors
@@ -176,4 +194,22 @@ fn once(folder: &Path, stamp: &str, make: impl FnOnce() -> io::Result<()>) -> io
         fs::write(&marker, stamp)?;
     }
     Ok(folder.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_interpreter_has_an_environment_of_its_own() {
+        let python = |path: &str| Python {
+            executable: path.into(),
+            minor: 11,
+            version: "3.11.7".to_owned(),
+        };
+        let names = ["/a/bin/python3.11", "/b/bin/python3.11", "/a/bin/python3"];
+        let names = names.map(|path| name_of(&python(path)));
+        assert_eq!(names[0], "run-3.11.7-a-bin-python3.11");
+        assert!(names[0] != names[1] && names[0] != names[2]);
+    }
 }

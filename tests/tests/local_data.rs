@@ -386,3 +386,37 @@ fn an_interrupt_ends_following() {
     kill_process(pid, Signal::INT).unwrap();
     Run::from(follow.wait_with_output().unwrap()).expect(130);
 }
+
+#[test]
+fn formats_are_known_ones_and_splits_are_named_once() {
+    let space = synapse_tests::space!();
+    space.write("points/dataset.yaml", "path: .\ntrain: points.csv\n");
+    space.write("points/points.csv", "1,2\n");
+    let add = |more: &[&str]| {
+        let args = [&["dataset", "add", "points", "--name", "points"], more].concat();
+        space.synapse(&args)
+    };
+    let refused = add(&["--format", "yolo9"]).expect(2).stderr;
+    assert!(refused.contains("hint: did you mean `yolo`?"), "{refused}");
+    let refused = add(&["--format", "bogus-format"]).expect(2).stderr;
+    assert!(refused.contains("hint: known are yolo, coco,"), "{refused}");
+    let twice = [
+        "--split",
+        "train=points.csv",
+        "--split",
+        "train=dataset.yaml",
+    ];
+    let refused = add(&twice).expect(2).stderr;
+    assert!(
+        refused.contains("--split train is given twice"),
+        "{refused}"
+    );
+    let one = ["--split", "train={points.csv,dataset.yaml}", "--json"];
+    let added = add(&one).expect(0).json();
+    assert_eq!(added["dataset"]["splits"]["train"], 2);
+    assert_eq!(added["dataset"]["format"], Value::Null);
+    for command in [&["dataset", "list"][..], &["dataset", "show", "points"]] {
+        let told = space.synapse(command).expect(0).stdout;
+        assert!(told.contains("not known"), "{told}");
+    }
+}

@@ -2,19 +2,21 @@
 //! starts, and what is recorded.
 #![allow(missing_docs, reason = "tests")]
 
-use std::{path::PathBuf, process::Command};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use serde_json::{Value, json};
 use synapse_tests::{Space, copy_tree, fixture, pythons};
 
-/// The packages that the SDK needs.
-const NEEDED: [&str; 2] = ["pydantic>=2.1", "urllib3>=1.26,<3"];
+/// What the fixture's configuration sets in vain.
+const IGNORED: &str = "env.SYNAPSE_HOST is not set: a plugin cannot change it";
 
 /// An environment for a Python, made once for all suites.
 fn environment(python: &pythons::Python) -> PathBuf {
-    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
-    let folder = folder.join(folder_name(python));
-    pythons::environment(python, &folder, &NEEDED, &[]).expect("an environment")
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    pythons::sdk_environment(python, folder).expect("an environment")
 }
 
 fn space() -> Space {
@@ -80,6 +82,44 @@ fn a_document_holds_all_of_it() {
     let id = document["run"].as_i64().expect("an id").to_string();
     let shown = space.synapse(&["runs", "show", &id]).expect(0).stdout;
     assert!(shown.contains("Starting training..."), "{shown}");
+}
+
+#[test]
+fn what_a_result_loses_is_noted() {
+    let space = space();
+    space.append(
+        "config.yaml",
+        "  lossy:\n    entrypoint: plugin.ends:lossy\n    method: task\n",
+    );
+    space.append(
+        "plugin/ends.py",
+        "\ndef lossy(params):\n    return {'loss': float('nan'), 'model': object()}\n",
+    );
+    let document = run(&space, &["lossy"]);
+    let kept = json!({"loss": null, "model": "<object object>"});
+    assert_eq!(document["result"], kept);
+    let notes = [
+        "result: loss is NaN, kept as null",
+        "result: model has no plain form, its text is kept",
+    ];
+    let mut all = vec![IGNORED];
+    all.extend(notes);
+    assert_eq!(document["notes"], json!(all));
+    let told = space.synapse(&["plugin", "run", "lossy"]).expect(0).stderr;
+    assert!(notes.iter().all(|note| told.contains(note)), "{told}");
+}
+
+#[test]
+fn a_language_without_messages_is_noted_and_one_that_is_none_refused() {
+    let space = space();
+    let refused = space.synapse(&["plugin", "run", "echo", "--lang", ""]);
+    let refused = refused.expect(2).stderr;
+    assert!(refused.contains("hint: known are en and ko"), "{refused}");
+    let document = run(&space, &["echo", "--lang", "ja"]);
+    let note = document["notes"][1].as_str().expect("a note");
+    assert!(note.starts_with("--lang ja: the SDK's messages"), "{note}");
+    let document = run(&space, &["echo", "--lang", "ko"]);
+    assert_eq!(document["notes"], json!([IGNORED]));
 }
 
 #[test]
@@ -178,6 +218,7 @@ fn mistakes_are_told_before_anything_starts() {
         &["train", "--timeout", "soon"],
         &["train", "--plugin", "other"],
         &["train", "--path", "plugin"],
+        &["train", "--path", "plugin/ends.py"],
     ] {
         let run = space.synapse(&[&["plugin", "run"], args].concat());
         let name = args.join(" ");
@@ -206,6 +247,16 @@ fn code_that_cannot_be_loaded_is_told_by_its_own_lines() {
             insta::assert_snapshot!(filtered(&space, &run.text()));
         });
     }
+    space.write("plugin/broken.py", "def main():\n    x = = 1\n");
+    let run = space.synapse(&["plugin", "run", "broken"]).expect(1);
+    assert_eq!(
+        run.stderr.matches("SyntaxError").count(),
+        1,
+        "{}",
+        run.stderr
+    );
+    let shown = space.synapse(&["runs", "show", "3"]).expect(0).stdout;
+    assert_eq!(shown.matches("SyntaxError").count(), 1, "{shown}");
     let run = space
         .synapse(&["plugin", "run", "nothing_there", "--json"])
         .expect(1)
@@ -311,10 +362,4 @@ fn a_value_of_env_is_in_no_row_and_no_output() {
             assert!(!found, "{}", entry.path().display());
         }
     }
-}
-
-/// Two names of one interpreter are two: an environment says which it was made from.
-fn folder_name(python: &pythons::Python) -> String {
-    let name = python.executable.file_name().unwrap_or_default();
-    format!("run-{}-{}", python.version, name.to_string_lossy())
 }

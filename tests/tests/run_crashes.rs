@@ -5,15 +5,13 @@
 use std::{
     fs,
     io::{BufRead, BufReader, Read},
-    path::PathBuf,
+    path::Path,
     process::{Child, Command, Stdio},
 };
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use synapse_tests::{Run, Space, copy_tree, fixture, pythons};
-
-const NEEDED: [&str; 2] = ["pydantic>=2.1", "urllib3>=1.26,<3"];
 
 /// A mark that all processes of a run carry in their environment.
 const MARK: &str = "SYNAPSE_TEST_MARK";
@@ -22,9 +20,8 @@ fn space() -> Space {
     let mut space = synapse_tests::space!();
     copy_tree(&fixture("crashes"), space.cwd());
     let python = pythons::usual().expect("a Python");
-    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
-    let folder = folder.join(folder_name(&python));
-    let environment = pythons::environment(&python, &folder, &NEEDED, &[]).expect("an environment");
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let environment = pythons::sdk_environment(&python, folder).expect("an environment");
     space.set("VIRTUAL_ENV", environment.to_str().expect("a path"));
     let mark = space.root().to_str().expect("a path").to_owned();
     space.set(MARK, &mark);
@@ -326,10 +323,4 @@ fn ctrl_c_on_a_terminal_interrupts_once() {
     assert_eq!(seen["status"], 130, "{seen:#}");
     assert_eq!(seen["same"], true, "{seen:#}");
     expect_sane(&space);
-}
-
-/// Two names of one interpreter are two: an environment says which it was made from.
-fn folder_name(python: &pythons::Python) -> String {
-    let name = python.executable.file_name().unwrap_or_default();
-    format!("run-{}-{}", python.version, name.to_string_lossy())
 }

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use super::layout::FORMATS;
 use crate::error::{BackendError, plain};
 
 /// Why a folder cannot be added.
@@ -61,8 +62,8 @@ pub enum DatasetError {
     /// An id that no dataset may have.
     #[error("{0} cannot be the id of a dataset")]
     Id(i64),
-    /// A format that nothing can be called.
-    #[error("{0:?} cannot be the name of a format")]
+    /// A format that there is not.
+    #[error("{0:?} is no known format of datasets")]
     Format(String),
     /// A split that nothing can be called.
     #[error("{0:?} cannot be the name of a split")]
@@ -155,7 +156,8 @@ impl DatasetError {
             Self::Restless(_) => "try again when nothing writes to it",
             Self::Name(_) => "use letters and more; a number alone would be taken for an id",
             Self::Id(_) => "ids are 1 and up",
-            Self::Format(_) | Self::SplitName(_) => "use letters, digits, -, _ and .",
+            Self::Format(_) => return Some(format!("known are {}", FORMATS.join(", "))),
+            Self::SplitName(_) => "use letters, digits, -, _ and .",
             Self::Pattern { .. } => {
                 "give a folder like images/train, or a glob like images/train/*.jpg"
             }

@@ -4,13 +4,17 @@ use globset::GlobBuilder;
 
 use super::DatasetError;
 
+/// Formats that a dataset may have.
+pub const FORMATS: [&str; 5] = ["yolo", "coco", "pascal_voc", "dm_v1", "dm_v2"];
+
 /// Formats under the names that people give them.
-const ALIASES: [(&str, &str); 5] = [
+const ALIASES: [(&str, &str); 6] = [
     ("pascal", "pascal_voc"),
     ("voc", "pascal_voc"),
     ("pascalvoc", "pascal_voc"),
     ("pascal-voc", "pascal_voc"),
     ("yolov8", "yolo"),
+    ("dm", "dm_v2"),
 ];
 
 /// Splits by the names of their folders.
@@ -23,27 +27,33 @@ const FOLDERS: [(&str, &str); 6] = [
     ("test", "test"),
 ];
 
-/// A format under its one name.
-pub(crate) fn canonical(given: &str) -> String {
+/// A format under its one name, when it is one.
+pub(crate) fn canonical(given: &str) -> Option<&'static str> {
     let given = given.to_ascii_lowercase();
     let alias = ALIASES.iter().find(|(alias, _)| *alias == given);
-    alias.map_or(given.clone(), |(_, name)| (*name).to_owned())
+    let name = alias.map_or(given.as_str(), |(_, name)| name);
+    FORMATS.into_iter().find(|format| *format == name)
 }
 
-/// The format that the paths tell, if they tell one.
-pub(crate) fn format(paths: &[&str]) -> Option<&'static str> {
+/// The format that the paths tell, if they tell one. `read` gives the text of a file; many a
+/// folder has a `dataset.yaml`, and only its keys say that it is YOLO's.
+pub(crate) fn format(
+    paths: &[&str],
+    read: &dyn Fn(&str) -> Option<String>,
+) -> Option<&'static str> {
     let any = |fits: &dyn Fn(&str) -> bool| paths.iter().any(|path| fits(path));
     let folder = |path: &str, name: &str| path.split('/').rev().skip(1).any(|part| part == name);
     let ends = |path: &str, end: &str| path.to_ascii_lowercase().ends_with(end);
     let described = |path: &str| {
-        matches!(
+        let named = matches!(
             path,
             "dataset.yaml" | "data.yaml" | "dataset.yml" | "data.yml"
-        )
+        );
+        named && read(path).is_some_and(|text| describes_yolo(&text))
     };
     let labelled = any(&|path| folder(path, "labels") && ends(path, ".txt"))
         && any(&|path| folder(path, "images"));
-    if any(&described) || labelled {
+    if labelled || any(&described) {
         Some("yolo")
     } else if any(&|path| folder(path, "Annotations") && ends(path, ".xml")) {
         Some("pascal_voc")
@@ -52,6 +62,16 @@ pub(crate) fn format(paths: &[&str]) -> Option<&'static str> {
     } else {
         None
     }
+}
+
+/// Whether a YAML text has the keys by which YOLO describes a dataset: what the classes are
+/// called, and where the images lie.
+fn describes_yolo(text: &str) -> bool {
+    let Ok(serde_yaml::Value::Mapping(keys)) = serde_yaml::from_str(text) else {
+        return false;
+    };
+    let has = |name: &str| keys.contains_key(name);
+    has("names") && ["train", "val", "test"].into_iter().any(has)
 }
 
 /// The split of each path, by the names of the folders that it is in.
@@ -137,8 +157,9 @@ mod tests {
 
     #[test]
     fn formats_are_known_by_their_layout() {
-        let cases: [(&[&str], Option<&str>); 8] = [
+        let cases: [(&[&str], Option<&str>); 9] = [
             (&["dataset.yaml", "x/a.jpg"], Some("yolo")),
+            (&["data.yaml", "x/a.jpg"], None),
             (&["images/train/a.jpg", "labels/train/a.txt"], Some("yolo")),
             (&["train/images/a.jpg", "train/labels/a.txt"], Some("yolo")),
             (
@@ -154,10 +175,28 @@ mod tests {
             (&["labels.txt", "sub/data.yaml"], None),
         ];
         for (paths, expected) in cases {
-            assert_eq!(format(paths), expected, "{paths:?}");
+            let read = |path: &str| {
+                let yolo = "path: .\ntrain: x\nnames:\n  0: cat\n";
+                let other = "path: .\ntrain: points.csv\n";
+                Some(if path == "dataset.yaml" { yolo } else { other }.to_owned())
+            };
+            assert_eq!(format(paths, &read), expected, "{paths:?}");
+            let nothing = format(&["dataset.yaml"], &|_| None);
+            assert_eq!(nothing, None, "it cannot be read");
         }
-        assert_eq!(canonical("Pascal"), "pascal_voc");
-        assert_eq!(canonical("DM_v2"), "dm_v2");
+        for (text, is_yolo) in [
+            ("train: a\nval: b\nnc: 1\nnames: [cat]\n", true),
+            ("names: [cat]\n", false),
+            ("train: a\nval: b\n", false),
+            ("- names\n- train\n", false),
+            ("names: [\n", false),
+            ("", false),
+        ] {
+            assert_eq!(describes_yolo(text), is_yolo, "{text}");
+        }
+        assert_eq!(canonical("Pascal"), Some("pascal_voc"));
+        assert_eq!(canonical("DM_v2"), Some("dm_v2"));
+        assert_eq!(canonical("bogus"), None);
     }
 
     #[test]

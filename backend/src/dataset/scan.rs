@@ -46,6 +46,13 @@ pub(crate) struct Scanned {
 /// What was seen before, by path.
 pub(crate) type Known = HashMap<String, Scanned>;
 
+/// The text of a small file of a dataset; nothing when it is none, or cannot be read.
+pub(crate) fn text(path: &Path) -> Option<String> {
+    const LARGEST: u64 = 1 << 20;
+    let small = fs::metadata(path).is_ok_and(|meta| meta.is_file() && meta.len() <= LARGEST);
+    small.then(|| fs::read_to_string(path).ok()).flatten()
+}
+
 /// The folder under the one name that it has.
 pub(crate) fn folder(given: &Path) -> Result<PathBuf, DatasetError> {
     let failed = |cause| DatasetError::Folder {

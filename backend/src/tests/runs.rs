@@ -114,6 +114,31 @@ fn runs_are_listed_newest_first() {
 }
 
 #[test]
+fn runs_are_stamped_with_parts_of_seconds() {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    let world = World::new();
+    let quarters = AtomicU32::new(400);
+    let options = Options {
+        fine_clock: Arc::new(move || f64::from(quarters.fetch_add(1, Ordering::SeqCst)) / 4.0),
+        ..Options::default()
+    };
+    let backend = Embedded::open(&world.data(), options).unwrap();
+    let unstamped = NewRun {
+        begins: true,
+        time: None,
+        ..new("quick")
+    };
+    let id = backend.run_create(&unstamped).unwrap();
+    let ended = status(RunStatus::Succeeded);
+    backend.run_update(id, &ended).unwrap();
+    let run = backend.run(id).unwrap();
+    assert_eq!(
+        (run.created, run.started, run.finished),
+        (100.0, Some(100.0), Some(100.25))
+    );
+}
+
+#[test]
 fn a_run_may_begin_with_its_record() {
     let world = World::new();
     let own = NewRun {

@@ -42,6 +42,8 @@ pub(super) struct Kept {
     pub(super) id: Option<i64>,
     pub(super) output: Option<PathBuf>,
     pub(super) summary: Summary,
+    /// What was not done as asked.
+    pub(super) notes: Vec<String>,
 }
 
 /// One run, with all that it needs.
@@ -136,12 +138,11 @@ impl OneRun {
         let report = host::run(launch, &request, inbox, &both);
         drop(diverted);
         let summary = both.record.finish(end(&report, &self.request.action));
-        let kept = Kept {
-            id: Some(id),
-            output: Some(output),
-            summary,
-        };
-        *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = kept;
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.id = Some(id);
+        kept.output = Some(output);
+        kept.summary = summary;
+        drop(kept);
         report
     }
 

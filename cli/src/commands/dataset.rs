@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use serde_json::{Map, Value, json};
-use synapse_backend::{AddDataset, Dataset as Record, DatasetError, Embedded, Outcome};
+use synapse_backend::{AddDataset, Dataset as Record, DatasetError, Embedded, FORMATS, Outcome};
 use synapse_engine::Failure;
 
 use crate::{
@@ -26,12 +26,14 @@ pub fn run(app: &App, args: &Dataset) -> Result<u8, Failure> {
             replace,
         } => {
             let splits = split.iter().map(|given| pattern(given));
+            let splits = splits.collect::<Result<Vec<_>, _>>()?;
+            each_once(&splits)?;
             let add = AddDataset {
                 dir,
                 name,
                 id: *id,
                 format: format.as_deref(),
-                splits: &splits.collect::<Result<Vec<_>, _>>()?,
+                splits: &splits,
                 replace: *replace,
             };
             self::add(app, &add)
@@ -129,10 +131,30 @@ fn pattern(given: &str) -> Result<(String, String), Failure> {
     Ok((name.to_owned(), pattern.to_owned()))
 }
 
+/// Refuses a split that is given twice: one of the two may well be a slip.
+fn each_once(splits: &[(String, String)]) -> Result<(), Failure> {
+    for (index, (name, pattern)) in splits.iter().enumerate() {
+        let first = splits[..index].iter().find(|(before, _)| before == name);
+        if let Some((_, first)) = first {
+            let what = format!("--split {name} is given twice, with {first} and {pattern}");
+            return Err(Failure::usage(what).hint(format!(
+                "one pattern may cover both, such as {name}={{a,b}}/**"
+            )));
+        }
+    }
+    Ok(())
+}
+
 fn failure(app: &App, error: &DatasetError) -> Failure {
     let failure = match error {
         DatasetError::Backend(error) => return app.backend_failure(error),
         DatasetError::Cancelled => return Failure::cancelled(),
+        DatasetError::Format(given) => {
+            let failure = Failure::usage(error.to_string());
+            let near = nearest(given, FORMATS);
+            let hint = near.map(|near| format!("did you mean `{near}`?"));
+            return failure.hint(hint.or(error.hint()).unwrap_or_default());
+        }
         error => Failure::user(error.code(), error.to_string()),
     };
     match error.hint() {

@@ -33,7 +33,7 @@ use super::{
 use crate::{
     app::{self, App},
     args::{self, Mode, Selection},
-    credentials, params,
+    credentials, language, params,
     render::{
         Printer,
         error::{self, ErrorObject, flatten},
@@ -57,6 +57,7 @@ struct Wanted {
 pub fn run(app: &App, args: &args::Run) -> Result<u8, Failure> {
     let start = Instant::now();
     mode(app, args.mode)?;
+    language::check(args.lang.as_deref())?;
     let limits = Limits {
         gpus: args.gpus,
         cpus: args.cpus,
@@ -91,6 +92,7 @@ pub fn run(app: &App, args: &args::Run) -> Result<u8, Failure> {
             wanted: &wanted,
             ready: &ready,
             looked,
+            note: language::note(args.lang.as_deref()),
             report,
             node,
             kept,
@@ -273,17 +275,19 @@ fn execute(
         &wanted.limits,
         &synapse,
     );
-    for note in &surroundings.notes {
-        notice(app, note);
-    }
+    let mut notes = surroundings.notes;
     let cacheable = action::is_cacheable(&wanted.config, &wanted.action.name);
     if args.reuse && !cacheable {
         let name = &wanted.action.name;
-        notice(
-            app,
-            &format!("--reuse: {name} is not declared `cacheable: true`, so it runs"),
-        );
+        notes.push(format!(
+            "--reuse: {name} is not declared `cacheable: true`, so it runs"
+        ));
     }
+    for note in &notes {
+        notice(app, note);
+    }
+    // Who reads the document finds them there; people need them once.
+    notes.retain(|_| app.output.is_machine());
     let reuse = args.reuse && cacheable;
     let launcher = Launcher {
         synapse,
@@ -291,7 +295,10 @@ fn execute(
         libpython: ready.interpreter.libpython.clone(),
         sdk,
     };
-    let kept = Arc::new(Mutex::new(Kept::default()));
+    let kept = Arc::new(Mutex::new(Kept {
+        notes,
+        ..Kept::default()
+    }));
     let one = OneRun {
         backend: Arc::new(app.backend()?),
         signals: app.signals.clone(),
@@ -413,6 +420,7 @@ struct Done<'a> {
     wanted: &'a Wanted,
     ready: &'a Ready,
     looked: Looked,
+    note: Option<String>,
     report: Option<Report>,
     node: NodeReport,
     kept: Kept,
@@ -425,13 +433,16 @@ fn finish(app: &App, live: &LiveRun, done: Done<'_>) -> u8 {
         wanted,
         ready,
         looked,
+        note,
         report,
         node,
         kept,
     } = done;
+    let mut notes = kept.notes;
     // For people it was a warning, before the run.
     let differs = looked.differs.filter(|_| app.output.is_machine());
-    let mut notes: Vec<String> = differs.iter().map(|own| own.message.clone()).collect();
+    notes.extend(differs.map(|own| own.message));
+    notes.extend(note);
     if let Some(report) = &report {
         notes.extend(report.notes.clone());
         if let Ending::Returned(returned) = &report.ending {
@@ -483,23 +494,23 @@ fn finish(app: &App, live: &LiveRun, done: Done<'_>) -> u8 {
             ok: code == 0,
             elapsed_ms: start.elapsed().as_millis() as u64,
             run: kept.id,
-            plugin: wanted.config.code.clone(),
-            version: wanted.config.version.to_string(),
-            action: wanted.action.name.clone(),
-            mode: "local",
-            environment: EnvironmentObject {
+            plugin: Some(wanted.config.code.clone()),
+            version: Some(wanted.config.version.to_string()),
+            action: Some(wanted.action.name.clone()),
+            mode: Some("local"),
+            environment: Some(EnvironmentObject {
                 python: ready.interpreter.full_version(),
                 executable: ready.interpreter.executable.display().to_string(),
                 managed: ready.managed,
                 note: ready.note.clone(),
-            },
+            }),
             stages: stages.chain([stage_object(action::STAGE, &node)]).collect(),
             reused,
             ending: report.as_ref().map(|report| ending_name(&report.ending)),
             result: value("value").unwrap_or_default(),
             model: value("model").and_then(|model| model.as_str().map(str::to_owned)),
-            progress: kept.summary.progress,
-            metrics: kept.summary.metrics,
+            progress: object(kept.summary.progress),
+            metrics: object(kept.summary.metrics),
             exit: report.as_ref().map(|report| report.exit),
             output: kept.output.map(|path| path.display().to_string()),
             left: report
@@ -553,6 +564,11 @@ fn finish(app: &App, live: &LiveRun, done: Done<'_>) -> u8 {
         ));
     }
     code
+}
+
+/// Nothing at all as an object without keys.
+fn object(value: Value) -> Value {
+    if value.is_null() { json!({}) } else { value }
 }
 
 fn stage_object(stage: &str, report: &NodeReport) -> StageObject {

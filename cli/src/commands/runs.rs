@@ -83,7 +83,7 @@ fn show(app: &App, given: &str, follow: bool) -> Result<u8, Failure> {
     }
     let mut printer = Printer::stdout(&app.output);
     text::head(&mut printer, &run);
-    let mut log = text::Log::default();
+    let mut log = text::Log::new(app.output.verbose);
     let over = read(app, &backend, id, follow, true, &mut |output, events| {
         log.show(&mut printer, &output, &events);
     })?;

@@ -101,7 +101,7 @@ pub fn list(printer: &mut Printer, all: &[Dataset]) {
         [
             dataset.id.to_string(),
             dataset.name.clone(),
-            dataset.format.clone().unwrap_or_else(|| "-".to_owned()),
+            format_of(dataset).to_owned(),
             count(dataset.count, "file"),
             size(dataset.size),
             format!("{}{gone}", dataset.folder.display()),
@@ -121,8 +121,7 @@ pub fn show(printer: &mut Printer, dataset: &Dataset) {
     if !dataset.folder.is_dir() {
         printer.line(paint(WARN, "            it is gone"));
     }
-    let format = dataset.format.as_deref().unwrap_or("not known");
-    printer.line(format!("  format    {format}"));
+    printer.line(format!("  format    {}", format_of(dataset)));
     let files = count(dataset.count, "file");
     printer.line(format!("  files     {files}, {}", size(dataset.size)));
     if !dataset.splits.is_empty() {
@@ -130,6 +129,10 @@ pub fn show(printer: &mut Printer, dataset: &Dataset) {
     }
     printer.line(format!("  checksum  {}", dataset.checksum));
     printer.line(format!("  added     {}", moment(dataset.created)));
+}
+
+fn format_of(dataset: &Dataset) -> &str {
+    dataset.format.as_deref().unwrap_or("not known")
 }
 
 fn splits(dataset: &Dataset) -> String {

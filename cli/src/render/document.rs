@@ -294,18 +294,15 @@ pub fn errors(reports: &[PluginReport]) -> Vec<ErrorObject> {
     failures.flat_map(flatten).map(ErrorObject::from).collect()
 }
 
-/// The document of a command that failed before it came to any plugin.
-pub fn failed(command: &'static str, failure: &Failure, elapsed_ms: u64) -> Document {
+/// The document of a publish that failed before it came to any plugin.
+pub fn failed(failure: &Failure, elapsed_ms: u64) -> Document {
     Document {
         schema: 1,
-        command,
+        command: "publish",
         ok: false,
         elapsed_ms,
         totals: Totals::default(),
         plugins: Vec::new(),
-        errors: flatten(failure)
-            .into_iter()
-            .map(ErrorObject::from)
-            .collect(),
+        errors: super::failed::errors(failure),
     }
 }

@@ -3,6 +3,8 @@
 pub mod dataset;
 pub mod document;
 pub mod error;
+pub mod failed;
+pub mod message;
 pub mod progress;
 pub mod publish;
 pub mod run;

@@ -11,12 +11,13 @@ use std::{
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
+use synapse_engine::Failure;
 use synapse_rules::worker::{
-    protocol::{Log, Message, Progress},
+    protocol::{Message, Progress},
     pump::{Sink, Stream, Why},
 };
 
-use super::{BAD, BOLD, DIM, GOOD, HINT, Printer, WARN, error::ErrorObject, paint};
+use super::{BOLD, GOOD, Printer, WARN, error::ErrorObject, message, paint};
 use crate::args::Output;
 
 /// Bars have so many steps, whatever an action counts in.
@@ -29,6 +30,7 @@ pub struct LiveRun {
     state: Mutex<State>,
     shows: Shows,
     debug: bool,
+    verbose: bool,
 }
 
 /// Who looks.
@@ -77,6 +79,7 @@ impl LiveRun {
             state: Mutex::new(state),
             shows,
             debug,
+            verbose: output.verbose,
         }
     }
 
@@ -165,24 +168,13 @@ impl LiveRun {
     fn show(&self, message: &Message) {
         let mut state = self.state();
         match message {
-            Message::Log(log) if self.debug || log.level != "debug" => state.line(&log_line(log)),
+            Message::Log(log) if !self.debug && log.level == "debug" => {}
             Message::Progress(progress) => state.progress(progress),
-            Message::Metrics(metrics) => {
-                let step = metrics.step.as_deref().unwrap_or_default();
-                state.line(&metrics_line(step, &metrics.values));
+            other => {
+                if let Some(line) = message::line(other, self.verbose) {
+                    state.line(&line);
+                }
             }
-            Message::Metric(metric) => {
-                let at = match &metric.key {
-                    Value::String(key) => format!("{} {key}={}", metric.category, metric.value),
-                    _ => metric.category.clone(),
-                };
-                state.line(&metrics_line(&at, &metric.metrics));
-            }
-            Message::Visualization(picture) => {
-                let text = format!("{} {}", plain(&picture.category), plain(&picture.group));
-                state.line(&format!("{} {}", paint(DIM, "[picture]"), text.trim()));
-            }
-            _ => {}
         }
     }
 }
@@ -219,7 +211,7 @@ impl State {
             self.steps
                 .remove(&step)
                 .inspect(ProgressBar::finish_and_clear);
-            return self.line(&format!("{} {name}", paint(BAD, "[failed]")));
+            return self.line(&message::progress(progress));
         }
         let (current, total) = (progress.current, progress.total);
         let Some(bars) = &self.bars else {
@@ -227,8 +219,7 @@ impl State {
             let tenth = (progress.percent / 10.0) as u64;
             let last = current >= total;
             if self.told.insert(step.clone(), tenth) != Some(tenth) || last {
-                let text = format!("{current}/{total} ({}%)", progress.percent);
-                self.line(&format!("{} {text}", paint(DIM, format!("[{name}]"))));
+                self.line(&message::progress(progress));
             }
             return;
         };
@@ -263,49 +254,6 @@ fn pass(stream: Stream, bytes: &[u8]) {
     };
 }
 
-fn log_line(log: &Log) -> String {
-    let style = match log.level.as_str() {
-        "success" => GOOD,
-        "warning" => WARN,
-        "danger" | "error" | "critical" => BAD,
-        "debug" => DIM,
-        _ => HINT,
-    };
-    let level = paint(style, format!("[{}]", log.level));
-    let step = log
-        .step
-        .as_ref()
-        .map(|step| format!("{step}: "))
-        .unwrap_or_default();
-    let text = match (&log.event[..], log.data.get("content")) {
-        ("message" | "debug", Some(Value::String(text))) => text.clone(),
-        (event, _) => format!("{event} {}", log.data),
-    };
-    format!("{level} {step}{text}")
-}
-
-fn metrics_line(name: &str, values: &Map<String, Value>) -> String {
-    let values: Vec<String> = values
-        .iter()
-        .map(|(key, value)| format!("{key}={}", plain(value)))
-        .collect();
-    let name = if name.is_empty() {
-        "[metrics]".to_owned()
-    } else {
-        format!("[metrics] {name}:")
-    };
-    format!("{} {}", paint(DIM, name), values.join(" "))
-}
-
-/// A text without quotes, anything else as JSON.
-fn plain(value: &Value) -> String {
-    match value {
-        Value::String(text) => text.clone(),
-        Value::Null => String::new(),
-        other => other.to_string(),
-    }
-}
-
 /// A head line, such as `Plugin: yolov8`.
 pub fn head(name: &str, value: &str) -> String {
     format!("{} {value}", paint(BOLD, format!("{name}:")))
@@ -335,16 +283,16 @@ pub struct Document {
     pub elapsed_ms: u64,
     /// The run's id, when it is recorded.
     pub run: Option<i64>,
-    /// Plugin code.
-    pub plugin: String,
+    /// Plugin code; null, as what follows, when it failed before that was known.
+    pub plugin: Option<String>,
     /// Its version.
-    pub version: String,
+    pub version: Option<String>,
     /// The action.
-    pub action: String,
+    pub action: Option<String>,
     /// Where it ran.
-    pub mode: &'static str,
+    pub mode: Option<&'static str>,
     /// What it ran in.
-    pub environment: EnvironmentObject,
+    pub environment: Option<EnvironmentObject>,
     /// Every stage, whether its result was found.
     pub stages: Vec<StageObject>,
     /// The result of an earlier equal run was taken.
@@ -372,6 +320,37 @@ pub struct Document {
     pub error: Option<Value>,
     /// Why it failed.
     pub errors: Vec<ErrorObject>,
+}
+
+impl Document {
+    /// The document of a run that failed before it had begun.
+    pub fn failed(action: Option<&str>, failure: &Failure, elapsed_ms: u64) -> Self {
+        Self {
+            schema: 1,
+            command: "run",
+            ok: false,
+            elapsed_ms,
+            run: None,
+            plugin: None,
+            version: None,
+            action: action.map(str::to_owned),
+            mode: None,
+            environment: None,
+            stages: Vec::new(),
+            reused: false,
+            ending: None,
+            result: Value::Null,
+            model: None,
+            progress: json!({}),
+            metrics: json!({}),
+            exit: None,
+            output: None,
+            left: Vec::new(),
+            notes: Vec::new(),
+            error: None,
+            errors: super::failed::errors(failure),
+        }
+    }
 }
 
 /// What an action ran in.

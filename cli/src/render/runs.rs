@@ -4,8 +4,11 @@ use std::collections::HashMap;
 
 use serde_json::Value;
 use synapse_backend::{Run, RunEvent, RunStatus};
+use synapse_rules::{action, worker::protocol::Message};
 
-use super::{BAD, BOLD, DIM, GOOD, Printer, WARN, dataset::table, duration, moment, paint};
+use super::{
+    BAD, BOLD, DIM, GOOD, Printer, WARN, dataset::table, duration, message, moment, paint,
+};
 
 /// Percent between two lines of progress.
 const STRIDE: i64 = 10;
@@ -64,10 +67,10 @@ pub fn tail(printer: &mut Printer, run: &Run) {
         let text = |name: &str| error.get(name).and_then(Value::as_str);
         let class = text("class").map(|class| format!("{class}: "));
         let message = text("message").map_or_else(|| error.to_string(), str::to_owned);
-        let class = class.unwrap_or_default();
-        printer.line(format!("{} {class}{message}", paint(BAD, "error:")));
+        let told = class.unwrap_or_default() + &message;
+        printer.line(format!("{} {told}", paint(BAD, "error:")));
         if let Some(traceback) = text("traceback") {
-            printer.text(format!("{}\n", traceback.trim_end()));
+            printer.line(action::frames(&told, traceback));
         }
     }
     let exit = run.exit.filter(|exit| *exit != 0);
@@ -81,13 +84,23 @@ pub fn tail(printer: &mut Printer, run: &Run) {
 }
 
 /// The log of a run, as it comes.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Log {
     begun: bool,
     progress: HashMap<String, i64>,
+    verbose: bool,
 }
 
 impl Log {
+    /// Nothing yet; `verbose` shows what comes along with texts.
+    pub fn new(verbose: bool) -> Self {
+        Self {
+            begun: false,
+            progress: HashMap::new(),
+            verbose,
+        }
+    }
+
     /// Shows what came.
     pub fn show(&mut self, printer: &mut Printer, output: &[u8], events: &[RunEvent]) {
         if !output.is_empty() {
@@ -120,46 +133,27 @@ impl Log {
     }
 
     fn line(&mut self, event: &RunEvent) -> Option<String> {
-        let step = event.step.as_deref();
-        let place = step.map(|step| format!("{step}: ")).unwrap_or_default();
-        match event.kind.as_str() {
-            "log" => {
-                let level = event.level.as_deref().unwrap_or("info");
-                let style = match level {
-                    "success" => GOOD,
-                    "warning" => WARN,
-                    "danger" | "error" | "critical" => BAD,
-                    _ => DIM,
-                };
-                let text = event.text().map_or_else(
-                    || {
-                        let name = event.event().unwrap_or("event");
-                        format!("{name} {}", event.data.get("data").unwrap_or(&event.data))
-                    },
-                    str::to_owned,
-                );
-                Some(format!(
-                    "{} {place}{text}",
-                    paint(style, format!("{level:>8}"))
-                ))
-            }
-            "progress" => {
-                let percent = event.data.get("percent").and_then(Value::as_f64)? as i64;
-                let last = self.progress.entry(place.clone()).or_insert(-STRIDE);
-                if percent < 100 && percent < *last + STRIDE || percent == *last {
+        match message::of_event(event) {
+            Message::Progress(progress) => {
+                let percent = progress.percent as i64;
+                let step = progress.step.clone().unwrap_or_default();
+                let last = self.progress.entry(step).or_insert(-STRIDE);
+                let little = percent < 100 && percent < *last + STRIDE || percent == *last;
+                if little && !progress.failed {
                     return None;
                 }
                 *last = percent;
-                Some(paint(DIM, format!("{:>8} {place}{percent}%", "progress")))
+                Some(message::progress(&progress))
             }
-            kind => {
+            Message::Unknown => {
                 let mut data = event.data.clone();
                 // A picture says nothing in text.
                 if let Some(image) = data.get_mut("image") {
                     *image = Value::String("...".to_owned());
                 }
-                Some(paint(DIM, format!("{kind:>8} {place}{data}")))
+                Some(paint(DIM, format!("[{}] {data}", event.kind)))
             }
+            known => message::line(&known, self.verbose),
         }
     }
 }

@@ -18,6 +18,9 @@ pub(crate) enum Durability {
     Full,
 }
 
+/// How long whoever waits for others waits.
+const BUSY: Duration = Duration::from_mins(1);
+
 /// Opens `path`, creating and migrating it as needed. `migrations` may only ever grow.
 pub(crate) fn open(
     path: &Path,
@@ -27,8 +30,10 @@ pub(crate) fn open(
 ) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     if let Ok(connection) = Connection::open_with_flags(path, flags) {
-        prepare(&connection, durability)?;
+        connection.busy_timeout(BUSY)?;
+        // Before anything else, which might read tables that somebody is about to change.
         if version(&connection)? as usize == migrations.len() {
+            prepare(&connection, durability)?;
             return Ok(connection);
         }
     }
@@ -72,7 +77,7 @@ pub(crate) fn open(
 
 fn prepare(connection: &Connection, durability: Durability) -> Result<(), StoreError> {
     // First of all, or a concurrent opener makes the next statement fail.
-    connection.busy_timeout(Duration::from_mins(1))?;
+    connection.busy_timeout(BUSY)?;
     let level = if durability == Durability::Full {
         "FULL"
     } else {

@@ -120,11 +120,9 @@ def _outcome(
 
 
 def _result(action: Any, result: Any, request: dict[str, Any]) -> bytes:
-    from synapse_sdk.plugins.executors.invocation import result_warnings
-    from synapse_sdk.plugins.results import plain
+    from synapse_sdk.plugins.executors.invocation import plain_result
 
-    warnings = result_warnings(action, result)
-    value = plain(result, finite=True)
+    value, warnings = plain_result(action, result)
     kept = request.get("result_file")
     if kept:
         _write(Path(kept), value)

@@ -11,9 +11,36 @@ from typing import Any
 __all__ = ["ActionResult", "plain"]
 
 _ITSELF: Any = object()
+# Where in a value: the path to what it is in, and the key or the index there.
+_Path = tuple[Any, "str | int"] | None
 
 
-def plain(value: Any, *, finite: bool = False) -> Any:
+class Losses:
+    """What of a value JSON cannot hold, as sentences for people: the first few, then a count."""
+
+    SHOWN = 5
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._told: list[str] = []
+        self._more = 0
+
+    def add(self, path: _Path, what: str) -> None:
+        """Note that what lies at `path` (nested pairs, the outermost key innermost) is lost."""
+        if len(self._told) >= self.SHOWN:
+            self._more += 1
+            return
+        place = _place(path)
+        self._told.append(f"{self._name}: {place} {what}" if place else f"{self._name} {what}")
+
+    def sentences(self) -> list[str]:
+        """Return what was noted, such as `result: loss is NaN, kept as null`."""
+        if not self._more:
+            return list(self._told)
+        return [*self._told, f"{self._name}: and {self._more} more values that JSON cannot hold"]
+
+
+def plain(value: Any, *, finite: bool = False, losses: Losses | None = None) -> Any:
     """Turns a value into dicts, lists, strings, numbers, booleans and None.
 
     Models become the dicts that pydantic writes as JSON, dataclasses dicts, enums their value,
@@ -22,81 +49,141 @@ def plain(value: Any, *, finite: bool = False) -> Any:
 
     Args:
         finite: NaN and the infinities, which JSON has no words for, become None.
+        losses: takes note of what became None or text in this way; texts are then without the
+            addresses that differ from run to run.
     """
-    return _plain(value, finite, ())
+    return _Conversion(finite, losses).of(value, (), None)
 
 
-def _plain(value: Any, finite: bool, above: tuple[int, ...]) -> Any:
-    if value is None or value is True or value is False:
-        return value
-    kind = type(value)
-    if kind is str or kind is int:
-        return value
-    if isinstance(value, Enum):
-        return _plain(value.value, finite, above)
-    if isinstance(value, float):
-        return None if finite and not math.isfinite(value) else float(value)
-    if isinstance(value, int):
-        return int(value)
-    if isinstance(value, str):
-        return str.__str__(value)
-    if isinstance(value, PurePath):
-        return str(value)
-    if id(value) in above:
-        return "<cycle>"
-    above = (*above, id(value))
-    if isinstance(value, Mapping):
-        return {_key(key): _plain(item, finite, above) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item, finite, above) for item in value]
-    if isinstance(value, (set, frozenset)):
-        items = [_plain(item, finite, above) for item in value]
-        return sorted(items, key=lambda item: (type(item).__name__, repr(item)))
-    return _plain_object(value, finite, above)
+class _Conversion:
+    """One call of `plain`."""
+
+    def __init__(self, finite: bool, losses: Losses | None) -> None:
+        self._finite = finite
+        self._losses = losses
+
+    def of(self, value: Any, above: tuple[int, ...], path: _Path) -> Any:
+        if value is None or value is True or value is False:
+            return value
+        kind = type(value)
+        if kind is str or kind is int:
+            return value
+        if isinstance(value, Enum):
+            return self.of(value.value, above, path)
+        if isinstance(value, float):
+            return self._number(float(value), path)
+        if isinstance(value, int):
+            return int(value)
+        if isinstance(value, str):
+            return str.__str__(value)
+        if isinstance(value, PurePath):
+            return str(value)
+        if id(value) in above:
+            self._note(path, "holds itself, kept as <cycle>")
+            return "<cycle>"
+        above = (*above, id(value))
+        if isinstance(value, Mapping):
+            named = ((self._key(key), item) for key, item in value.items())
+            return {key: self.of(item, above, (path, key)) for key, item in named}
+        if isinstance(value, (list, tuple)):
+            return [self.of(item, above, (path, at)) for at, item in enumerate(value)]
+        if isinstance(value, (set, frozenset)):
+            items = [self.of(item, above, path) for item in value]
+            return sorted(items, key=lambda item: (type(item).__name__, repr(item)))
+        return self._object(value, above, path)
+
+    def _number(self, value: float, path: _Path) -> float | None:
+        if not self._finite or math.isfinite(value):
+            return value
+        name = "NaN" if math.isnan(value) else "infinity" if value > 0 else "-infinity"
+        self._note(path, f"is {name}, kept as null")
+        return None
+
+    def _object(self, value: Any, above: tuple[int, ...], path: _Path) -> Any:
+        # Looked up on the type: a mock answers to every name, and a class is no instance.
+        kind = type(value)
+        if hasattr(kind, "model_dump"):
+            return self.of(_dumped(value, whole=self._losses is not None), above, path)
+        fields = getattr(kind, "__dataclass_fields__", None)
+        if fields is not None:
+            return {
+                name: self.of(getattr(value, name, None), above, (path, name)) for name in fields
+            }
+        for convert in ("tolist", "item"):  # numpy, torch and their like
+            if hasattr(kind, convert):
+                try:
+                    converted = getattr(value, convert)()
+                except Exception:
+                    continue
+                if type(converted) is not kind:
+                    return self.of(converted, above, path)
+        from pydantic_core import PydanticSerializationError, to_jsonable_python
+
+        try:
+            # Dates, UUIDs, decimals, URLs, secrets (masked) and whatever pydantic knows.
+            known = to_jsonable_python(value)
+        except (PydanticSerializationError, ValueError, TypeError, RecursionError):
+            self._note(path, "has no plain form, its text is kept")
+            return self._text(value)
+        return self.of(known, above, path)
+
+    def _text(self, value: Any) -> str:
+        try:
+            return self._settled(repr(value))
+        except Exception:
+            return f"<{type(value).__name__}>"
+
+    def _key(self, key: Any) -> str:
+        if isinstance(key, Enum):
+            key = key.value
+        if isinstance(key, str):
+            return str.__str__(key)
+        if key is None or isinstance(key, bool):
+            return {None: "null", True: "true", False: "false"}[key]
+        return self._settled(str(key))
+
+    def _settled(self, text: str) -> str:
+        if self._losses is None:
+            return text
+        import re
+
+        return re.sub(r" at 0x[0-9A-Fa-f]+", "", text)
+
+    def _note(self, path: _Path, what: str) -> None:
+        if self._losses is not None:
+            self._losses.add(path, what)
 
 
-def _plain_object(value: Any, finite: bool, above: tuple[int, ...]) -> Any:
-    # Looked up on the type: a mock answers to every name, and a class is no instance.
-    kind = type(value)
-    if hasattr(kind, "model_dump"):
-        return _plain(_dumped(value), finite, above)
-    fields = getattr(kind, "__dataclass_fields__", None)
-    if fields is not None:
-        return {name: _plain(getattr(value, name, None), finite, above) for name in fields}
-    for convert in ("tolist", "item"):  # numpy, torch and their like
-        if hasattr(kind, convert):
-            try:
-                converted = getattr(value, convert)()
-            except Exception:
-                continue
-            if type(converted) is not kind:
-                return _plain(converted, finite, above)
-    from pydantic_core import PydanticSerializationError, to_jsonable_python
+def _place(path: _Path) -> str:
+    keys: list[str | int] = []
+    while path is not None:
+        path, key = path
+        keys.append(key)
+    place = ""
+    for key in reversed(keys):
+        place += f"[{key}]" if isinstance(key, int) else f".{key}" if place else key
+    return place
 
+
+def _dumped(model: Any, *, whole: bool) -> Any:
     try:
-        # Dates, UUIDs, decimals, URLs, secrets (masked) and whatever pydantic knows.
-        known = to_jsonable_python(value)
-    except (PydanticSerializationError, ValueError, TypeError, RecursionError):
-        return repr(value)
-    return _plain(known, finite, above)
-
-
-def _dumped(model: Any) -> Any:
-    try:
-        return model.model_dump(mode="json")
+        written = model.model_dump(mode="json")
     except Exception:
         # A field of arbitrary type, which pydantic cannot write: take it as it is.
         return model.model_dump(mode="python")
+    # pydantic itself makes None of NaN in a field of no declared type.
+    return _restored(written, model.model_dump(mode="python")) if whole else written
 
 
-def _key(key: Any) -> str:
-    if isinstance(key, Enum):
-        key = key.value
-    if isinstance(key, str):
-        return str.__str__(key)
-    if key is None or isinstance(key, bool):
-        return {None: "null", True: "true", False: "false"}[key]
-    return str(key)
+def _restored(written: Any, held: Any) -> Any:
+    if written is None:
+        return held if isinstance(held, float) else None
+    if isinstance(written, dict) and isinstance(held, dict) and len(written) == len(held):
+        pairs = zip(written.items(), held.values(), strict=True)
+        return {key: _restored(item, other) for (key, item), other in pairs}
+    if isinstance(written, list) and isinstance(held, (list, tuple)) and len(written) == len(held):
+        return [_restored(item, other) for item, other in zip(written, held, strict=True)]
+    return written
 
 
 class ActionResult(dict[str, Any]):

@@ -113,7 +113,7 @@ fn of_raised(raised: &Raised, action: &str) -> Failure {
     let python = |what: String| Failure::new(FailureKind::Python, kind, what);
     let traced = |mut what: String| {
         if let Some(traceback) = traceback {
-            let _ = write!(what, "\n{}", traceback.trim_end());
+            let _ = write!(what, "\n{}", frames(&what, traceback));
         }
         python(what)
     };
@@ -155,6 +155,21 @@ fn of_raised(raised: &Raised, action: &str) -> Failure {
 pub fn refused(errors: &[FieldError], action: &str) -> Failure {
     let what = fields(errors, "ValidationError", action);
     Failure::new(FailureKind::Python, "validation", what).hint(PARAMS_HINT)
+}
+
+/// A traceback without its last words where the line above, `told`, says them already.
+pub fn frames<'t>(told: &str, traceback: &'t str) -> &'t str {
+    let traceback = traceback.trim_end();
+    if let Some(rest) = traceback.strip_suffix(told)
+        && rest.ends_with('\n')
+    {
+        return rest.trim_end();
+    }
+    match traceback.rsplit_once('\n') {
+        // Of a SyntaxError the line above has the place too.
+        Some((rest, last)) if last.contains(": ") && told.starts_with(last) => rest,
+        _ => traceback,
+    }
 }
 
 /// Every field that is wrong, with its value and the rule that it breaks.
@@ -213,6 +228,25 @@ mod tests {
 
     fn raised(value: Value) -> Ending {
         Ending::Raised(serde_json::from_value(value).expect("an error"))
+    }
+
+    #[test]
+    fn nothing_is_said_twice() {
+        let frame = "Traceback\n  File \"a.py\", line 2";
+        for (told, last, kept) in [
+            ("SyntaxError: bad (a.py, line 2)", "SyntaxError: bad", ""),
+            ("ValueError: one\ntwo", "ValueError: one\ntwo", ""),
+            (
+                "ExecutionError: failed: boom",
+                "ValueError: boom",
+                "\nValueError: boom",
+            ),
+            ("ValueError: one", "ValueError", "\nValueError"),
+        ] {
+            let traceback = format!("{frame}\n{last}\n");
+            assert_eq!(frames(told, &traceback), format!("{frame}{kept}"), "{told}");
+        }
+        assert_eq!(frames("KeyError: 1", "KeyError: 1"), "KeyError: 1");
     }
 
     #[test]

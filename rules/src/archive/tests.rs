@@ -43,6 +43,7 @@ pub(crate) fn mixed(size: usize, seed: u64) -> Vec<u8> {
 
 /// What Python prints.
 pub(crate) fn python(arguments: &[&OsStr]) -> String {
+    let _alone = crate::worker::one_at_a_time();
     let output = Command::new("python3").args(arguments).output().unwrap();
     assert!(
         output.status.success(),

@@ -1,32 +1,22 @@
-//! Owns [`Interpreter`]: which Pythons this machine has and what each of them is. One is asked
-//! once; after that the stat of its program answers for it.
+//! Owns [`Interpreter`]: which Pythons this machine has, and which of them is taken.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     ffi::OsStr,
     fs,
-    io::Write,
-    os::unix::{ffi::OsStrExt, fs::DirBuilderExt},
     path::{Path, PathBuf},
     str::FromStr,
-    time::Duration,
 };
 
 use pep440_rs::{Version, VersionSpecifiers};
 use pep508_rs::{MarkerEnvironment, StringVersion};
 use serde::{Deserialize, Serialize};
-use synapse_engine::{Cancel, Digest, Failure, index::FileStat};
+use synapse_engine::{Cancel, Failure};
 
-use super::process::{Call, Private, Processes, Status, clean_environment};
-use crate::python::Variables;
+use super::{Variables, probe::probe, process::Processes};
 
 /// Minor versions of Python 3 that the SDK is made for.
 pub const MINORS: std::ops::RangeInclusive<u8> = 10..=13;
-/// What an interpreter is asked; raise [`PROBE`] when it changes.
-const SCRIPT: &str = include_str!("probe.py");
-const PROBE: u32 = 1;
-/// An interpreter that takes longer to say what it is does not work.
-const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A Python.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -172,10 +162,12 @@ pub fn find(find: &Find<'_>, processes: &dyn Processes) -> Result<Interpreter, F
     if find.newest {
         candidates.sort_by_key(|candidate| std::cmp::Reverse(candidate.minor));
     }
-    let mut seen = BTreeSet::new();
+    let (mut seen, mut useless) = (BTreeSet::new(), BTreeSet::new());
     for candidate in candidates {
-        let supported = |minor| versions.is_some() || MINORS.contains(&minor);
-        if candidate.minor.is_some_and(|minor| !supported(minor)) {
+        // A later one is taken when it is asked for.
+        let later = |minor| versions.is_some() && minor > *MINORS.end();
+        let supported = |minor| MINORS.contains(&minor) || later(minor);
+        if candidate.minor.is_some_and(|minor| !supported(minor)) && versions.is_none() {
             continue;
         }
         let Ok(interpreter) = probe(find, &candidate.path, processes) else {
@@ -184,9 +176,11 @@ pub fn find(find: &Find<'_>, processes: &dyn Processes) -> Result<Interpreter, F
             }
             continue;
         };
-        let fits = interpreter.implementation == "cpython"
-            && supported(interpreter.version.1)
-            && !interpreter.free_threaded
+        if !can_run(&interpreter) || interpreter.free_threaded {
+            useless.insert(described(&interpreter));
+            continue;
+        }
+        let fits = supported(interpreter.version.1)
             && versions
                 .as_ref()
                 .is_none_or(|versions| interpreter.suits(versions))
@@ -198,10 +192,30 @@ pub fn find(find: &Find<'_>, processes: &dyn Processes) -> Result<Interpreter, F
         }
         seen.insert(interpreter.full_version());
     }
-    Err(none_fits(find, wanted, &seen))
+    Err(none_fits(find, wanted, &seen, &useless))
 }
 
-fn none_fits(find: &Find<'_>, wanted: Option<&str>, seen: &BTreeSet<String>) -> Failure {
+/// Whether plugins can run in it at all.
+fn can_run(interpreter: &Interpreter) -> bool {
+    interpreter.implementation == "cpython" && interpreter.version >= (3, *MINORS.start(), 0)
+}
+
+/// Its version, with what is unusual about it.
+fn described(interpreter: &Interpreter) -> String {
+    let version = interpreter.full_version();
+    match &interpreter.implementation[..] {
+        "cpython" if interpreter.free_threaded => format!("{version} (free-threaded)"),
+        "cpython" => version,
+        other => format!("{other} {version}"),
+    }
+}
+
+fn none_fits(
+    find: &Find<'_>,
+    wanted: Option<&str>,
+    seen: &BTreeSet<String>,
+    useless: &BTreeSet<String>,
+) -> Failure {
     let range = format!("3.{} to 3.{}", MINORS.start(), MINORS.end());
     let needed = match (wanted, find.requires) {
         (Some(wanted), Some(requires)) => format!("Python {wanted} that fits {requires}"),
@@ -209,12 +223,17 @@ fn none_fits(find: &Find<'_>, wanted: Option<&str>, seen: &BTreeSet<String>) -> 
         (None, Some(requires)) => format!("Python {range} that fits {requires}"),
         (None, None) => format!("Python {range}"),
     };
-    let there = if seen.is_empty() {
-        "there is none".to_owned()
-    } else {
-        let seen: Vec<_> = seen.iter().map(String::as_str).collect();
-        format!("there are {}", seen.join(", "))
+    let list = |all: &BTreeSet<String>| all.iter().cloned().collect::<Vec<_>>().join(", ");
+    let mut there = match seen.len() {
+        0 => "there is none".to_owned(),
+        1 => format!("there is {}", list(seen)),
+        _ => format!("there are {}", list(seen)),
     };
+    if !useless.is_empty() {
+        let start = MINORS.start();
+        let useless = list(useless);
+        there = format!("{there}; {useless} cannot run plugins: CPython 3.{start} or later can");
+    }
     Failure::environment("python", format!("no {needed} was found; {there}"))
         .hint("install one with your system's packages, pyenv or uv, or name it with --python PATH")
 }
@@ -255,7 +274,7 @@ fn named(find: &Find<'_>, wanted: &str, processes: &dyn Processes) -> Result<Int
     let interpreter = probe(find, &path, processes)?;
     let failure =
         |what: String| Failure::environment("python", what).at(path.display().to_string());
-    if interpreter.version < (3, *MINORS.start(), 0) || interpreter.implementation != "cpython" {
+    if !can_run(&interpreter) {
         let what = format!(
             "{} {} cannot run plugins",
             interpreter.implementation,
@@ -413,105 +432,6 @@ fn numbers(name: &OsStr) -> Vec<u64> {
         .split('.')
         .map_while(|part| part.parse().ok())
         .collect()
-}
-
-/// An answer, with what it depends on.
-#[derive(Debug, Serialize, Deserialize)]
-struct Answer {
-    probe: u32,
-    guard: Vec<Option<[i64; 5]>>,
-    /// Paths whose stats are the guard, after the program itself.
-    guarded: Vec<PathBuf>,
-    interpreter: Interpreter,
-}
-
-fn stat(path: &Path) -> Option<[i64; 5]> {
-    let stat = FileStat::from(&fs::metadata(path).ok()?);
-    let (dev, ino, size) = (stat.dev as i64, stat.ino as i64, stat.size as i64);
-    Some([dev, ino, size, stat.mtime, stat.ctime])
-}
-
-fn guard(path: &Path, guarded: &[PathBuf]) -> Vec<Option<[i64; 5]>> {
-    std::iter::once(stat(path))
-        .chain(guarded.iter().map(|path| stat(path)))
-        .collect()
-}
-
-/// What the interpreter at `path` is: by its kept answer, else by asking it.
-fn probe(find: &Find<'_>, path: &Path, processes: &dyn Processes) -> Result<Interpreter, Failure> {
-    let name = Digest::of(path.as_os_str().as_bytes()).hex();
-    let kept = find.cache.join(format!("{}.json", &name[..32]));
-    if let Ok(bytes) = fs::read(&kept)
-        && let Ok(answer) = serde_json::from_slice::<Answer>(&bytes)
-        && answer.probe == PROBE
-        && answer.guard.first().is_some_and(Option::is_some)
-        && answer.guard == guard(path, &answer.guarded)
-    {
-        return Ok(answer.interpreter);
-    }
-    let interpreter = ask(find, path, processes)?;
-    let mut guarded = vec![interpreter.prefix.join("pyvenv.cfg")];
-    // pip is among what was asked.
-    guarded.extend(interpreter.site_packages.iter().cloned());
-    if interpreter.base_executable != path {
-        guarded.push(interpreter.base_executable.clone());
-    }
-    guarded.extend(interpreter.libpython.clone());
-    let answer = Answer {
-        probe: PROBE,
-        guard: guard(path, &guarded),
-        guarded,
-        interpreter,
-    };
-    // Not kept, it is asked again: that costs time only.
-    let _ = keep(&kept, &answer);
-    Ok(answer.interpreter)
-}
-
-fn keep(path: &Path, answer: &Answer) -> std::io::Result<()> {
-    let folder = path.parent().unwrap_or(path);
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(folder)?;
-    let mut file = tempfile::NamedTempFile::new_in(folder)?;
-    file.write_all(&serde_json::to_vec(answer)?)?;
-    file.persist(path)?;
-    Ok(())
-}
-
-fn ask(find: &Find<'_>, path: &Path, processes: &dyn Processes) -> Result<Interpreter, Failure> {
-    let shown = path.display().to_string();
-    let failed = |what: String| {
-        Failure::environment("python", format!("{shown} does not work: {what}"))
-            .at(shown.clone())
-            .hint("name another one with --python")
-    };
-    let private = Private::new(find.cache).map_err(|error| failed(error.to_string()))?;
-    let environment = clean_environment(find.variables, private.path());
-    let mut call = Call::new(path, environment, private.path()).args(["-I", "-c", SCRIPT]);
-    call.timeout = Some(PATIENCE);
-    let ended = processes
-        .run(&call, find.cancel)
-        .map_err(|error| failed(error.to_string()))?;
-    match ended.status {
-        Status::Code(0) => {}
-        Status::Cancelled => return Err(Failure::cancelled()),
-        Status::TimedOut => return Err(failed("it does not answer".to_owned())),
-        Status::Code(_) | Status::Signal(_) => {
-            let error = ended.err();
-            let last = error.lines().rev().find(|line| !line.trim().is_empty());
-            return Err(failed(last.unwrap_or("it ends without a word").to_owned()));
-        }
-    }
-    // Whatever a .pth file prints comes first.
-    let out = ended.out();
-    let answer = out
-        .lines()
-        .rev()
-        .find(|line| line.starts_with('{'))
-        .unwrap_or_default();
-    serde_json::from_str(answer).map_err(|_| failed("its answer makes no sense".to_owned()))
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //! are run.
 
 pub mod interpreter;
+mod probe;
 pub mod process;
 
 use std::{

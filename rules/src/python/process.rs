@@ -352,6 +352,7 @@ mod tests {
     use std::{os::fd::AsRawFd, sync::Arc};
 
     use super::*;
+    use crate::worker::one_at_a_time;
 
     fn shell(script: &str) -> Call {
         let env = vec![("PATH".into(), "/usr/bin:/bin".into())];
@@ -360,6 +361,7 @@ mod tests {
 
     #[test]
     fn output_and_codes_come_back() {
+        let _alone = one_at_a_time();
         let ended = Children
             .run(
                 &shell("cat; echo out; echo err >&2; exit 3"),
@@ -376,6 +378,7 @@ mod tests {
 
     #[test]
     fn what_a_child_leaves_behind_is_ended_with_it() {
+        let _alone = one_at_a_time();
         // The sleeper holds the pipe: without ending it the output would never end.
         let ended = Children
             .run(&shell("sleep 600 & echo $!"), &Cancel::default())
@@ -393,6 +396,7 @@ mod tests {
 
     #[test]
     fn cancelled_and_late_children_are_ended() {
+        let _alone = one_at_a_time();
         let cancel = Cancel::default();
         cancel.cancel();
         let script = "trap '' TERM; sleep 600; sleep 600";
@@ -406,6 +410,7 @@ mod tests {
 
     #[test]
     fn no_descriptor_goes_through() {
+        let _alone = one_at_a_time();
         let file = fs::File::open("/dev/null").unwrap();
         // Unlike those of the standard library, one that is not marked.
         let leaky = rustix::io::dup(&file).unwrap();

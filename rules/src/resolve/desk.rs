@@ -88,10 +88,8 @@ pub fn index_identity(variables: &Variables) -> Digest {
         };
         name.stable_hash(&mut hasher);
         without(value).as_ref().stable_hash(&mut hasher);
-        if name.ends_with("FIND_LINKS") {
-            for folder in value.split_whitespace() {
-                listing(Path::new(folder)).stable_hash(&mut hasher);
-            }
+        for folder in folders(name, value) {
+            listing(Path::new(folder)).stable_hash(&mut hasher);
         }
     }
     let system = SYSTEM.iter().map(PathBuf::from);
@@ -107,6 +105,19 @@ pub fn index_identity(variables: &Variables) -> Digest {
         without(&deciding(&text)).as_ref().stable_hash(&mut hasher);
     }
     hasher.finish()
+}
+
+/// The folders of packages that a variable names: pip parts them by spaces, uv by commas.
+fn folders<'v>(name: &str, value: &'v str) -> Vec<&'v str> {
+    let given = match name {
+        "PIP_FIND_LINKS" => value.split_whitespace().collect::<Vec<_>>(),
+        "UV_FIND_LINKS" => value.split(',').map(str::trim).collect(),
+        _ => Vec::new(),
+    };
+    given
+        .into_iter()
+        .filter(|folder| !folder.is_empty())
+        .collect()
 }
 
 /// Names and sizes of what lies in a folder of packages; nothing when it is none.
@@ -149,6 +160,7 @@ pub struct Desk<'a> {
     /// Logins, and what else must not be seen.
     pub credentials: Credentials,
     environment: Vec<(OsString, OsString)>,
+    offline: bool,
     processes: &'a dyn Processes,
     cancel: &'a Cancel,
 }
@@ -248,6 +260,7 @@ impl<'a> Desk<'a> {
             private,
             credentials,
             environment,
+            offline,
             processes: setting.processes,
             cancel: setting.cancel,
         })
@@ -290,6 +303,7 @@ impl<'a> Desk<'a> {
         Err(explain::failure(
             &ended,
             what,
+            self.offline,
             &self.credentials,
             self.private.path(),
         ))
@@ -304,5 +318,38 @@ pub fn disk(what: &str, error: &io::Error) -> Failure {
             failure.hint("free some disk space, or run `synapse cache gc`, then run it again")
         }
         _ => failure.hint("check the permissions of the store, or set SYNAPSE_STORE to another"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folders_of_packages_are_parted_as_the_installer_does() {
+        let root = tempfile::tempdir().unwrap();
+        let (one, two) = (root.path().join("my one"), root.path().join("two"));
+        for folder in [&one, &two] {
+            fs::create_dir(folder).unwrap();
+        }
+        let identity = |name: &str, value: String| {
+            let variables = Variables::of([(name.into(), value.into())]);
+            index_identity(&variables)
+        };
+        let uv = || {
+            identity(
+                "UV_FIND_LINKS",
+                format!("{}, {}", one.display(), two.display()),
+            )
+        };
+        let pip = || identity("PIP_FIND_LINKS", format!("/none {}", two.display()));
+        let before = (uv(), pip());
+        fs::write(one.join("a.whl"), "a").unwrap();
+        let after = (uv(), pip());
+        assert_ne!(after.0, before.0, "uv looks into the folder with a space");
+        assert_eq!(after.1, before.1);
+        fs::write(two.join("b.whl"), "b").unwrap();
+        assert_ne!(uv(), after.0);
+        assert_ne!(pip(), after.1);
     }
 }

@@ -13,7 +13,7 @@ use crate::{
 /// Lines of an explanation that are shown.
 const SHOWN: usize = 24;
 /// Signs that the network, and not the requirements, is at fault.
-const NETWORK: [&str; 16] = [
+const NETWORK: [&str; 17] = [
     "NewConnectionError",
     "ConnectTimeoutError",
     "ReadTimeoutError",
@@ -27,6 +27,7 @@ const NETWORK: [&str; 16] = [
     "Could not connect",
     "error sending request",
     "failed to lookup address",
+    "Could not resolve host",
     "dns error",
     "ProxyError",
     "Connection reset",
@@ -42,12 +43,26 @@ const LOGIN: [&str; 4] = [
     "401 Error",
     "status code 401",
 ];
-const OFFLINE: [&str; 3] = ["network was disabled", "--offline", "--no-index"];
+/// Signs that packages were not found, rather than that they do not go together.
+const LACKING: [&str; 10] = [
+    "No matching distribution found",
+    "Could not find a version that satisfies",
+    "network was disabled",
+    "was not found in the cache",
+    "was not found in the provided package locations",
+    "there are no versions of",
+    "there is no version of",
+    "not found in the package registry",
+    "Because only ",
+    "Network connectivity is disabled",
+];
 
-/// The failure of an installer that could not do `what`.
+/// The failure of an installer that could not do `what`; `offline` says that it was to use no
+/// network.
 pub(super) fn failure(
     ended: &Ended,
     what: &str,
+    offline: bool,
     credentials: &Credentials,
     private: &Path,
 ) -> Failure {
@@ -76,10 +91,19 @@ pub(super) fn failure(
         line.chars().map(printable).collect::<String>()
     };
     let lines: Vec<String> = lines.iter().map(clean).collect();
-    let message = format!("{what}\n  {}", lines.join("\n  "));
+    let lines = lines.join("\n  ");
+    let message = format!("{what}\n  {lines}");
     if has(&DISK) {
         return Failure::environment("disk-full", message)
             .hint("free some disk space, or run `synapse cache gc`, then run it again");
+    }
+    if offline && (has(&LACKING) || has(&NETWORK)) {
+        let message = format!(
+            "--offline was given, and not all that is required is on this machine\n  {lines}"
+        );
+        return Failure::environment("offline", message).hint(
+            "run it once without --offline, or put the packages into the plugin's wheels folder",
+        );
     }
     if has(&NETWORK) {
         return Failure::environment("network", message)
@@ -89,9 +113,7 @@ pub(super) fn failure(
         return Failure::environment("network", message)
             .hint("check the login for the index in ~/.netrc, a keyring or the index URL");
     }
-    let hint = if has(&OFFLINE) {
-        "leave out --offline, or put the packages into the plugin's wheels folder"
-    } else if err.contains("HASHES") || err.contains("Hash mismatch") {
+    let hint = if err.contains("HASHES") || err.contains("Hash mismatch") {
         "the index has other files than the lock: `synapse plugin lock --upgrade` takes them"
     } else {
         "change the requirements so that they can all be met"
@@ -184,6 +206,10 @@ mod tests {
     use super::*;
 
     fn told(out: &str, err: &str) -> Failure {
+        told_when(false, out, err)
+    }
+
+    fn told_when(offline: bool, out: &str, err: &str) -> Failure {
         let ended = Ended {
             status: Status::Code(1),
             stdout: out.into(),
@@ -191,7 +217,13 @@ mod tests {
         };
         let mut credentials = Credentials::default();
         credentials.take("https://me:s3cret@host/");
-        failure(&ended, "pip cannot", &credentials, Path::new("/private"))
+        failure(
+            &ended,
+            "pip cannot",
+            offline,
+            &credentials,
+            Path::new("/private"),
+        )
     }
 
     #[test]
@@ -236,6 +268,32 @@ mod tests {
             "ERROR: Could not install: [Errno 28] No space left on device\n",
         );
         assert_eq!(full.code, "disk-full");
+    }
+
+    #[test]
+    fn offline_what_is_lacking_is_not_the_requirements_fault() {
+        for err in [
+            "ERROR: Could not find a version that satisfies the requirement a (from versions: \
+             none)\nERROR: No matching distribution found for a\n",
+            "  × No solution found when resolving dependencies:\n  ╰─▶ Because a was not found in \
+             the provided package locations and you require a, we can conclude that your \
+             requirements are unsatisfiable.\n",
+            "  × No solution found when resolving dependencies:\n  ╰─▶ Because only a==1.0 is \
+             available and you require a>7, we can conclude that your requirements are \
+             unsatisfiable.\n",
+        ] {
+            let failure = told_when(true, "", err);
+            assert_eq!(failure.kind, synapse_engine::FailureKind::Environment);
+            assert_eq!(failure.code, "offline");
+            assert!(
+                failure.message.starts_with("--offline was given"),
+                "{failure}"
+            );
+            assert_eq!(told("", err).code, "resolution");
+        }
+        let conflict = "ERROR: Cannot install a==1 and b==2 because these package versions have \
+                        conflicting dependencies.\n";
+        assert_eq!(told_when(true, "", conflict).code, "resolution");
     }
 
     #[test]

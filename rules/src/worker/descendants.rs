@@ -180,10 +180,11 @@ fn process(pid: i32) -> Option<Entry> {
 mod tests {
     use std::process::{Command, Stdio};
 
-    use super::*;
+    use super::{super::one_at_a_time, *};
 
     #[test]
     fn orphans_are_ended_and_earlier_children_are_not() {
+        let _alone = one_at_a_time();
         let mut earlier = Command::new("sleep").arg("1000").spawn().expect("a child");
         let others = adopt();
         // The shell ends; what it started is an orphan, and another one's.

@@ -15,6 +15,7 @@ use super::{
         Launcher,
         ending::{Ending, Evidence},
         limits::Limits,
+        one_at_a_time,
         protocol::{Message, RunPlugin, RunRequest},
         pump::{Sink, Stream},
     },
@@ -166,6 +167,7 @@ impl Script {
 
 #[test]
 fn messages_output_and_the_result_come_through() {
+    let _alone = one_at_a_time();
     let script = Script::new(
         "got = request()\nprint('out', flush=True)\nprint('err', file=sys.stderr)\n\
          send('log', event='message', level='info', data={'content': got['action']})\n\
@@ -194,6 +196,7 @@ fn messages_output_and_the_result_come_through() {
 
 #[test]
 fn a_process_that_ends_by_itself_is_told_by_how_it_ended() {
+    let _alone = one_at_a_time();
     for (lines, expected) in [
         ("os._exit(7)", "Exited { code: 7, said: None }"),
         ("pass", "Exited { code: 0, said: None }"),
@@ -222,6 +225,7 @@ fn a_process_that_ends_by_itself_is_told_by_how_it_ended() {
 
 #[test]
 fn a_result_before_a_crash_is_a_result() {
+    let _alone = one_at_a_time();
     let report = Script::new("send('result', value=1)\nos.abort()").report();
     assert!(matches!(report.ending, Ending::Returned(_)), "{report:?}");
     assert_eq!(
@@ -232,6 +236,7 @@ fn a_result_before_a_crash_is_a_result() {
 
 #[test]
 fn a_hang_is_ended_when_its_time_is_up() {
+    let _alone = one_at_a_time();
     let timed = |lines: &str| {
         let mut script = Script::new(lines);
         script.limits.timeout = Some(Duration::from_millis(400));
@@ -256,6 +261,7 @@ fn a_hang_is_ended_when_its_time_is_up() {
 
 #[test]
 fn what_the_action_started_does_not_outlive_it() {
+    let _alone = one_at_a_time();
     // The child holds standard output open and is in a session of its own.
     let report = Script::new(
         "subprocess.Popen(['sleep', '1000'], start_new_session=True)\n\
@@ -273,6 +279,7 @@ fn what_the_action_started_does_not_outlive_it() {
 
 #[test]
 fn orphans_that_end_during_a_run_are_buried() {
+    let _alone = one_at_a_time();
     let report = Script::new(
         "import pathlib\nr, w = os.pipe()\nif os.fork() == 0:\n    if os.fork() == 0:\n        \
          os.write(w, str(os.getpid()).encode())\n        os._exit(0)\n    os._exit(0)\nos.wait()\n\
@@ -302,6 +309,7 @@ fn interrupted(lines: &str, interrupts: Vec<Interrupt>) -> Report {
 
 #[test]
 fn interrupts_are_handed_on_once_and_the_second_kills() {
+    let _alone = one_at_a_time();
     let ready = "send('log', event='ready')\n";
     let polite = format!(
         "try:\n    {ready}    time.sleep(1000)\nexcept KeyboardInterrupt:\n    \
@@ -330,6 +338,7 @@ fn interrupts_are_handed_on_once_and_the_second_kills() {
 #[test]
 fn much_output_takes_no_memory() {
     const LINES: usize = 1_000_000;
+    let _alone = one_at_a_time();
     let peak = || {
         let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
         let line = status.lines().find(|line| line.starts_with("VmHWM:"));
@@ -356,6 +365,7 @@ fn much_output_takes_no_memory() {
 
 #[test]
 fn memory_that_runs_out_is_told() {
+    let _alone = one_at_a_time();
     let mut script = Script::new(
         "try:\n    held = [bytearray(50_000_000) for _ in range(100)]\n\
          except MemoryError:\n    send('error', kind='memory')\n    sys.exit(1)\n\
@@ -374,6 +384,7 @@ fn memory_that_runs_out_is_told() {
 
 #[test]
 fn messages_of_forked_children_and_rubbish_do_no_harm() {
+    let _alone = one_at_a_time();
     let report = Script::new("os.write(W, b'\\xff' * 64)\ntime.sleep(0)\nos._exit(0)").report();
     assert!(
         matches!(report.ending, Ending::Exited { code: 0, .. }),

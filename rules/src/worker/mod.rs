@@ -130,3 +130,12 @@ fn inherit(fd: RawFd) -> io::Result<()> {
     rustix::io::fcntl_setfd(fd, flags - FdFlags::CLOEXEC)?;
     Ok(())
 }
+
+/// Tests that start children take turns where they share a process, as plain `cargo test` has it:
+/// the end of a worker ends every child of its process.
+#[cfg(test)]
+pub(crate) fn one_at_a_time() -> std::sync::MutexGuard<'static, ()> {
+    static TURN: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    TURN.lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
+}

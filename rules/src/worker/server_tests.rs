@@ -3,7 +3,7 @@
 use std::{fs, process::Command, thread};
 
 use super::*;
-use crate::worker::protocol::WantedAction;
+use crate::worker::{one_at_a_time, protocol::WantedAction};
 
 /// Replies with what it was asked about; `die` in a module's name ends it, `odd` is an error.
 const SERVER: &str = r#"
@@ -90,6 +90,7 @@ fn model(reply: &InspectReply) -> Option<&str> {
 
 #[test]
 fn replies_find_those_who_asked_whatever_their_order() {
+    let _alone = one_at_a_time();
     let folder = tempfile::tempdir().expect("a folder");
     let server = server(folder.path());
     assert_eq!(server.starts(), 0);
@@ -108,6 +109,7 @@ fn replies_find_those_who_asked_whatever_their_order() {
 
 #[test]
 fn a_server_that_dies_is_started_again_and_not_for_ever() {
+    let _alone = one_at_a_time();
     let folder = tempfile::tempdir().expect("a folder");
     let server = server(folder.path());
     let alone = || server.inspect(&request("alone"), &Cancel::default());
@@ -128,6 +130,7 @@ fn a_server_that_dies_is_started_again_and_not_for_ever() {
 
 #[test]
 fn whoever_waits_can_be_cancelled_and_a_missing_python_is_told() {
+    let _alone = one_at_a_time();
     let folder = tempfile::tempdir().expect("a folder");
     let mut server = server(folder.path());
     let cancel = Cancel::default();

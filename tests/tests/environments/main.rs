@@ -6,6 +6,7 @@ mod bench;
 
 use std::{
     fs,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     sync::atomic::{AtomicU64, Ordering},
 };
@@ -370,6 +371,16 @@ fn machines_without_python_or_network_are_told_so() {
         assert_eq!(failure.kind, FailureKind::Environment, "{failure}");
         assert!(failure.hint.is_some());
     }
+    for (program, told) in [
+        ("/bin/ls", "/bin/ls is no Python"),
+        ("/bin/true", "/bin/true is no Python"),
+        ("/bin/echo", "/bin/echo is no Python"),
+    ] {
+        let Err(failure) = bench.try_ready("tiny", &wanted(program)) else {
+            panic!("{program}")
+        };
+        assert_eq!(failure.message, told);
+    }
     bench.write("tiny/requirements.txt", "tiny-a\n");
     bench.variables.push((
         "PIP_INDEX_URL".into(),
@@ -390,6 +401,78 @@ fn machines_without_python_or_network_are_told_so() {
         "{failure}"
     );
     assert!(!is_in(&failure, CANARY));
+}
+
+#[test]
+fn pythons_that_cannot_run_plugins_are_told_from_those_that_can() {
+    let mut bench = Bench::new();
+    bench.plugin("tiny", "", "tiny-a\n");
+    // Stand-ins that answer as Pythons of other versions would.
+    let ready = bench.ready("tiny");
+    let real = ready.interpreter.base_executable.display().to_string();
+    for (name, version) in [("python3", "[3, 6, 15]"), ("python3.12", "[3, 12, 4]")] {
+        let edit = format!(r#"s/"version": \[[0-9, ]*\]/"version": {version}/"#);
+        let script = format!("#!/bin/sh\n'{real}' \"$@\" | sed '{edit}'\n");
+        bench.write(&format!("bin/{name}"), &script);
+        let mode = fs::Permissions::from_mode(0o755);
+        fs::set_permissions(bench.path(&format!("bin/{name}")), mode).unwrap();
+    }
+    bench.variables.retain(|(name, _)| name != "PATH");
+    let path = format!("{}:/bin", bench.path("bin").display());
+    bench.variables.push(("PATH".into(), path.into()));
+    for wanted in ["9.9", "3.6"] {
+        let python = Some(wanted.to_owned());
+        let wanted = Wanted {
+            python,
+            ..Wanted::default()
+        };
+        let Err(failure) = bench.try_ready("tiny", &wanted) else {
+            panic!("3.6 was taken")
+        };
+        let (usable, useless) = failure
+            .message
+            .split_once("; ")
+            .and_then(|(_, there)| there.split_once("; "))
+            .unwrap();
+        assert!(
+            usable.contains("3.12.4") && !usable.contains("3.6"),
+            "{failure}"
+        );
+        assert_eq!(
+            useless, "3.6.15 cannot run plugins: CPython 3.10 or later can",
+            "{failure}"
+        );
+    }
+}
+
+#[test]
+fn offline_with_nothing_there_blames_the_option_and_not_the_requirements() {
+    let bench = Bench::new();
+    bench.plugin("made", "package_manager: uv\n", "tiny-a\n");
+    bench.ready("made");
+    let offline = Wanted {
+        offline: true,
+        ..Wanted::default()
+    };
+    for manager in ["pip", "uv"] {
+        bench.plugin("tiny", &format!("package_manager: {manager}\n"), "");
+        bench.write("tiny/requirements.txt", "tiny-a\n");
+        let Err(failure) = bench.try_ready("tiny", &offline) else {
+            panic!("{manager} found packages")
+        };
+        assert_eq!(
+            (failure.kind, failure.code.as_str()),
+            (FailureKind::Environment, "offline"),
+            "{failure}"
+        );
+        assert!(
+            failure.message.starts_with("--offline was given") && is_in(&failure, "tiny-a"),
+            "{failure}"
+        );
+        // What is there can be used.
+        bench.plugin("tiny", &format!("package_manager: {manager}\n"), "tiny-a\n");
+        assert!(bench.try_ready("tiny", &offline).is_ok(), "{manager}");
+    }
 }
 
 #[test]

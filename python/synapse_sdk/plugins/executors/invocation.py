@@ -17,7 +17,7 @@ from synapse_sdk.plugins.action import (
 )
 from synapse_sdk.plugins.context import RuntimeContext
 from synapse_sdk.plugins.errors import ExecutionError, PluginError, ValidationError
-from synapse_sdk.plugins.results import plain
+from synapse_sdk.plugins.results import Losses, plain
 
 
 def action_class(action: Any) -> Any:
@@ -179,8 +179,13 @@ class _Warnings:
         self.kept.append(message)
 
 
-def result_warnings(action: type, result: Any) -> list[str]:
-    """Return what is to be said about a result that is not what the action declares."""
+def plain_result(action: type, result: Any) -> tuple[Any, list[str]]:
+    """Return a result as plain JSON data, and what is to be said about it.
+
+    Said is that it is not what the action declares, and what of it JSON cannot hold.
+    """
     kept = _Warnings()
     validate_result(result, getattr(action, "result_model", None), kept)
-    return kept.kept
+    losses = Losses("result")
+    value = plain(result, finite=True, losses=losses)
+    return value, [*kept.kept, *losses.sentences()]

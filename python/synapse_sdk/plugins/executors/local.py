@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
-from synapse_sdk.plugins.executors.invocation import action_class, invoke, result_warnings
-from synapse_sdk.plugins.results import ActionResult, plain
+from synapse_sdk.plugins.executors.invocation import action_class, invoke, plain_result
+from synapse_sdk.plugins.results import ActionResult
 
 if TYPE_CHECKING:
     from synapse_sdk.plugins.context import RuntimeContext
@@ -51,11 +51,12 @@ class LocalExecutor:
         try:
             with modules.active() if modules is not None else nullcontext():
                 result = invoke(action, params, ctx)
-            for warning in result_warnings(action, result):
+            value, warnings = plain_result(action, result)
+            for warning in warnings:
                 ctx.logger.warning(warning)
         finally:
             ctx.logger.finish()
-        text = json.dumps(plain(result, finite=True), ensure_ascii=False)
+        text = json.dumps(value, ensure_ascii=False)
         print(f"Result: {text}", flush=True)
         return ActionResult.of(result)
 
