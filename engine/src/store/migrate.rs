@@ -29,7 +29,15 @@ pub(crate) fn open(
     hook: Option<&Hook>,
 ) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    if let Ok(connection) = Connection::open_with_flags(path, flags) {
+    let open = || {
+        let connection = Connection::open_with_flags(path, flags)?;
+        // SQLite takes a file that appears while it looks for it to be read-only.
+        if connection.is_readonly(rusqlite::MAIN_DB)? {
+            return Connection::open_with_flags(path, flags);
+        }
+        Ok(connection)
+    };
+    if let Ok(connection) = open() {
         connection.busy_timeout(BUSY)?;
         // Before anything else, which might read tables that somebody is about to change.
         if version(&connection)? as usize == migrations.len() {
