@@ -101,7 +101,7 @@ impl App {
 
     /// Who inspects plugins; nothing is started before the first question.
     pub fn served(&self, session: &Session) -> Served {
-        let synapse = std::env::current_exe().unwrap_or_else(|_| "synapse".into());
+        let synapse = executable();
         let store = self.home.store.clone();
         Served::new(
             self.environments(session),
@@ -255,4 +255,14 @@ pub fn bump_lock(home: &Home, root: &Path) -> Result<File, Failure> {
         .map_err(failed)?;
     file.lock().map_err(failed)?;
     Ok(file)
+}
+
+/// This executable, also when a newer one has taken its place meanwhile.
+pub fn executable() -> PathBuf {
+    let own = std::env::current_exe().unwrap_or_default();
+    if own.is_file() {
+        own
+    } else {
+        PathBuf::from("/proc/self/exe")
+    }
 }

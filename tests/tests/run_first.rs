@@ -70,7 +70,7 @@ fn environment_and_inspection_are_known_the_second_time() {
     let all = ["resolve", "environment", "inspect", "sync", "run"];
     assert_eq!(stages(&first), all.map(|stage| (stage, "run")));
     // `train` runs as a job whatever its config says, and its form is not there yet.
-    let differs = "the code says something else than config.yaml";
+    let differs = "`synapse plugin update-config` writes it";
     assert!(first["notes"].to_string().contains(differs), "{first:#}");
     let again = space.synapse(&run(r#"{"dataset": 2}"#)).expect(0).json();
     let hit = |stage| (stage, if stage == "run" { "run" } else { "hit" });

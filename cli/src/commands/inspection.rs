@@ -8,7 +8,7 @@ use synapse_engine::{Failure, FailureKind, Session, Silence};
 use synapse_rules::{
     action,
     inspect::{self, Schemas},
-    plugin::{Plugin, Warning},
+    plugin::Plugin,
     sync::{self, Stages},
 };
 
@@ -32,11 +32,14 @@ pub(super) fn check(
     }
 }
 
+const DIFFERS: &str = "the code says more than config.yaml, or something else; \
+                       `synapse plugin update-config` writes it";
+
 /// What a look at the code told.
 #[derive(Default)]
 pub(super) struct Looked {
-    /// A publish would send another config.yaml than the one that is there.
-    pub(super) differs: Option<Warning>,
+    /// What to tell when a publish would send another config.yaml than the one that is there.
+    pub(super) differs: Option<&'static str>,
     /// The stages of the look; none where nothing had changed since the last one.
     pub(super) stages: Stages,
 }
@@ -47,13 +50,7 @@ pub(super) fn look(
     plugin: &Arc<Plugin>,
     selected: &Selected,
 ) -> Result<Looked, Failure> {
-    let differs = |plugin: &Plugin| {
-        plugin.synced_config().map(|_| Warning {
-            message: "the code says something else than config.yaml".to_owned(),
-            place: plugin.config_path().display().to_string(),
-            hint: Some("`synapse plugin update-config` writes it; --check shows it".to_owned()),
-        })
-    };
+    let differs = |plugin: &Plugin| plugin.synced_config().map(|_| DIFFERS);
     let session = app.session(&selected.root, Arc::new(Silence), None, true)?;
     if plugin.head.synced.is_some() && !session.thorough {
         return Ok(Looked {

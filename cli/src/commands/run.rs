@@ -1,10 +1,9 @@
 //! `synapse plugin run`.
 
 use std::{
-    env,
     fs::{self, File},
     io::{self, Read},
-    path::{Path, PathBuf},
+    path::Path,
     sync::{Arc, Mutex, PoisonError},
     time::Instant,
 };
@@ -35,8 +34,9 @@ use crate::{
     args::{self, Mode, Selection},
     credentials, language, params,
     render::{
-        Printer,
+        DIM, Printer, WARN,
         error::{self, ErrorObject, flatten},
+        paint,
         progress::Live,
         run::{self as view, Document, EnvironmentObject, LiveRun, StageObject},
     },
@@ -79,7 +79,9 @@ pub fn run(app: &App, args: &args::Run) -> Result<u8, Failure> {
     warn(app, &ready.warnings);
     live.line(view::head("Environment", &ready.note));
     let looked = inspection::look(app, &wanted.plugin, &selected)?;
-    warn(app, looked.differs.as_slice());
+    if let Some(differs) = looked.differs {
+        say(app, DIM, "note:", differs);
+    }
     let terminal = Terminal::save();
     let (report, node, kept) = execute(app, args, &wanted, &ready, &live, root)?;
     terminal.restore();
@@ -267,7 +269,7 @@ fn execute(
     for folder in [&scratch, &cache] {
         fs::create_dir_all(folder).map_err(|error| cannot("make a folder", &error))?;
     }
-    let synapse = executable();
+    let synapse = app::executable();
     let surroundings = action::surroundings(
         &app.variables(),
         &ready.interpreter,
@@ -336,20 +338,12 @@ fn execute(
 
 /// A line about something that was not done as asked.
 fn notice(app: &App, text: &str) {
-    if app.output.is_machine() || app.output.quiet {
-        return;
-    }
-    let warning = crate::render::paint(crate::render::WARN, "warning:");
-    Printer::stderr(&app.output).line(format!("{warning} {text}"));
+    say(app, WARN, "warning:", text);
 }
 
-/// This executable, also when a newer one has taken its place meanwhile.
-fn executable() -> PathBuf {
-    let own = env::current_exe().unwrap_or_default();
-    if own.is_file() {
-        own
-    } else {
-        PathBuf::from("/proc/self/exe")
+fn say(app: &App, style: anstyle::Style, head: &str, text: &str) {
+    if !app.output.is_machine() && !app.output.quiet {
+        Printer::stderr(&app.output).line(format!("{} {text}", paint(style, head)));
     }
 }
 
@@ -439,9 +433,9 @@ fn finish(app: &App, live: &LiveRun, done: Done<'_>) -> u8 {
         kept,
     } = done;
     let mut notes = kept.notes;
-    // For people it was a warning, before the run.
+    // People have read it before the run.
     let differs = looked.differs.filter(|_| app.output.is_machine());
-    notes.extend(differs.map(|own| own.message));
+    notes.extend(differs.map(str::to_owned));
     notes.extend(note);
     if let Some(report) = &report {
         notes.extend(report.notes.clone());
