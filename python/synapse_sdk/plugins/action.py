@@ -122,7 +122,11 @@ class BaseAction(ABC, Generic[P]):
         **fmt: Any,
     ) -> None:
         """Logs a message for the person who runs the action; see `RuntimeContext.log_message`."""
-        self.ctx.log_message(message, level, context=context, **fmt)
+        if context is not None:
+            from synapse_sdk.plugins.context import older_level
+
+            level = older_level(context)
+        self.ctx.log_message(message, level, **fmt)
 
     def set_progress(
         self, current: float, total: float, step: str | None = None, *, category: str | None = None
