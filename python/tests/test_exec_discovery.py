@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from synapse_sdk import _yaml
+from synapse_sdk._find import find_synapse
 from synapse_sdk.plugins import errors, run_plugin, testing, utils
 from synapse_sdk.plugins.config import PluginConfig
 from synapse_sdk.plugins.discovery import PluginDiscovery
@@ -130,3 +132,94 @@ def test_syncers_are_not_chosen(tmp_path: Path) -> None:
     chosen: Any = ["types"]
     with pytest.raises(errors.PluginError, match="as a whole"):
         found.sync_config_file(root, syncers=chosen)
+
+
+CODE = """
+from pydantic import BaseModel, Field
+from synapse_sdk.plugins import BaseAction, BaseServeDeployment, BaseUploadAction
+from synapse_sdk.plugins.actions.upload import UploadParams
+
+class P(BaseModel):
+    path: str = ""
+    checkpoint: int = 1
+    lr: float = Field(default=0.1, gt=0)
+
+class Hidden(BaseModel):
+    model_config = {"json_schema_extra": {"exclude_from_ui": True}}
+    lr: float = 0.1
+
+class Empty(BaseModel):
+    dataset: int = 1
+
+class Run(BaseAction[P]):
+    def execute(self): return 1
+
+class Concealed(BaseAction[Hidden]):
+    def execute(self): return 1
+
+class Nothing(BaseAction[Empty]):
+    def execute(self): return 1
+
+class Plain(BaseAction):
+    def execute(self): return 1
+
+class Deployed(BaseServeDeployment[P]):
+    async def _get_model(self, model_info): return 1
+    async def infer(self): return 1
+"""
+RUN, HIDDEN, NOTHING = "plugin.code:Run", "plugin.code:Concealed", "plugin.code:Nothing"
+FORM = [{"$formkit": "select", "name": "group_name"}, {"$formkit": "text", "name": "mine"}]
+ACTIONS: dict[str, tuple[str, Any]] = {
+    "a task that is called inference": ("inference", {"entrypoint": RUN, "method": "task"}),
+    "an inference that can be served": ("inference", {"entrypoint": "plugin.code:Deployed"}),
+    "a bare train": ("train", RUN),
+    "a train as a task": ("train", {"entrypoint": RUN, "method": "task"}),
+    "a train without a form": ("train", {"entrypoint": HIDDEN}),
+    "a train with nothing to ask": ("train", {"entrypoint": NOTHING}),
+    "a train that asks nothing more": (
+        "train",
+        {"entrypoint": NOTHING, "hyperparameters": {"train_ui_schemas": [{"name": "a"}]}},
+    ),
+    "an upload": ("upload", {"entrypoint": RUN}),
+    "an upload with its own group": ("upload", {"entrypoint": RUN, "ui_schema": FORM}),
+    "an upload without a model": (
+        "upload",
+        {"entrypoint": "plugin.code:Plain", "ui_schema": FORM},
+    ),
+    "a hidden upload": ("upload", {"entrypoint": HIDDEN}),
+    "an upload with another form": ("upload", {"entrypoint": RUN, "ui_schema": {"a": 1}}),
+    "another action": ("mine", {"entrypoint": RUN, "method": "serve"}),
+}
+
+
+@pytest.mark.skipif(find_synapse() is None, reason="the synapse command is not built")
+@pytest.mark.parametrize(("name", "entry"), ACTIONS.values(), ids=ACTIONS)
+def test_package_and_command_say_the_same(tmp_path: Path, name: str, entry: Any) -> None:
+    (tmp_path / "plugin").mkdir()
+    (tmp_path / "plugin/__init__.py").touch()
+    (tmp_path / "plugin/code.py").write_text(CODE)
+    # All of the code is named somewhere, so that no action is new.
+    classes = ("Run", "Concealed", "Nothing", "Plain", "Deployed")
+    others = {f"other{short}": f"plugin.code:{short}" for short in classes}
+    head = {"version": "0.1.0", "category": "custom"}
+    root = config(tmp_path, _yaml.dump({**head, "actions": {**others, name: entry}}))
+    found = PluginDiscovery.from_path(root)
+    expected, data = found.check_config_sync(), found.to_config_dict()
+    assert found.sync_config_file(root) == expected
+    again = PluginDiscovery.from_path(root)
+    assert again.check_config_sync() == {}
+    assert again.sync_config_file(root) == {}
+    # An entry that stays short means what the long one says.
+    written = again.raw["actions"][name]
+    assert data["actions"][name] == (
+        {"entrypoint": written} if isinstance(written, str) else written
+    )
+
+
+@pytest.mark.skipif(find_synapse() is None, reason="the synapse command is not built")
+def test_a_config_that_the_command_refuses(tmp_path: Path) -> None:
+    root = config(tmp_path, "actions: {}\n")
+    found = PluginDiscovery.from_path(root)
+    (tmp_path / "config.yaml").write_text("a: [")
+    with pytest.raises(errors.PluginError, match=r"config\.yaml:1:5: not valid YAML"):
+        found.sync_config_file(root)

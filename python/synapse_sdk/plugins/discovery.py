@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 from contextlib import nullcontext
@@ -227,6 +228,10 @@ class PluginDiscovery:
     def sync_config_file(self, path: str | Path, syncers: None = None) -> Changes:
         """Bring a config file up to the code, every other byte kept; return what changed.
 
+        Returns:
+            The changed keys by action, as `check_config_sync`; `new` for an action that was only
+            in the code. It is what the command did, not what was expected of it.
+
         Args:
             path: The config file, or a plugin's directory.
             syncers: What is brought up to date; always everything, so only None is taken.
@@ -239,19 +244,32 @@ class PluginDiscovery:
         if syncers is not None:
             raise PluginError("syncers cannot be chosen: a config file is synced as a whole")
         file = find_config(path)
-        changes = self.check_config_sync(file)
         synapse = find_synapse()
         if synapse is None:
             raise PluginError(f"cannot edit {file}: {HINT}")
         done = subprocess.run(
-            [synapse, "plugin", "update-config", "--config", file, "--path", file.parent],
+            [synapse, "plugin", "update-config", "--json", "-c", file, "--path", file.parent],
             capture_output=True,
             text=True,
             check=False,
+            encoding="utf-8",
         )
-        if done.returncode:
-            raise PluginError(done.stderr.strip() or f"cannot edit {file}")
-        return changes
+        try:
+            told = json.loads(done.stdout)
+        except ValueError:
+            told = {}
+        if done.returncode or not isinstance(told.get("changes"), list):
+            texts = [
+                f"{error['where']}: {error['message']}" if error.get("where") else error["message"]
+                for error in told.get("errors") or []
+            ]
+            raise PluginError("; ".join(texts) or done.stderr.strip() or f"cannot edit {file}")
+        return {
+            change["action"]: [
+                text.partition("=")[0].partition(".")[0] for text in change["changes"]
+            ]
+            for change in told["changes"]
+        }
 
     @staticmethod
     def discover_actions(path: str | Path) -> dict[str, dict[str, Any]]:
