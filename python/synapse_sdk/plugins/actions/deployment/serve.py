@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import json
 from abc import abstractmethod
@@ -92,6 +91,8 @@ class BaseServeDeployment(BaseAction[P], Generic[P]):
             ModelLoadError: The request names none, or one of another backend.
             ExecutionError: Ray is not installed.
         """
+        import asyncio
+
         from synapse_sdk.clients import places
         from synapse_sdk.clients.backend import BackendClient
         from synapse_sdk.clients.cache import DownloadCache
@@ -130,4 +131,6 @@ class BaseServeDeployment(BaseAction[P], Generic[P]):
             pydantic.ValidationError: The body is not what `input_model` says.
             asyncio.TimeoutError: The deadline passed.
         """
+        import asyncio
+
         return await asyncio.wait_for(runner(input_model.model_validate(body)), deadline_s)
