@@ -216,6 +216,16 @@ def test_package_and_command_say_the_same(tmp_path: Path, name: str, entry: Any)
     )
 
 
+def test_a_script_that_ends_the_process_is_looked_at_no_further(tmp_path: Path) -> None:
+    (tmp_path / "plugin").mkdir()
+    (tmp_path / "plugin/__init__.py").touch()
+    body = "from synapse_sdk.plugins import BaseAction\nimport sys\n"
+    action = "class A(BaseAction):\n    action_name = 'a'\n    def execute(self): return 1\n"
+    (tmp_path / "plugin/cli.py").write_text(f"{body}{action}sys.exit(3)\n")
+    found = PluginDiscovery.discover_actions(tmp_path)
+    assert found == {"a": {"entrypoint": "plugin.cli:A"}}
+
+
 @pytest.mark.skipif(find_synapse() is None, reason="the synapse command is not built")
 def test_a_config_that_the_command_refuses(tmp_path: Path) -> None:
     root = config(tmp_path, "actions: {}\n")

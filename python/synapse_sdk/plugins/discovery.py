@@ -286,7 +286,7 @@ class PluginDiscovery:
             try:
                 with modules.active():
                     module = import_module(candidate.module)
-            except Exception:
+            except (Exception, SystemExit):  # a script that ends the process is imported no more
                 for name, short in candidate.named.items():
                     found.setdefault(name, {"entrypoint": f"{candidate.module}:{short}"})
                 continue

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from types import CoroutineType
 from typing import Any
 
 from pydantic import BaseModel
 
-from synapse_sdk.plugins.action import BaseAction, NoResult, as_action_class, validate_params
+from synapse_sdk.plugins.action import (
+    BaseAction,
+    NoResult,
+    as_action_class,
+    awaited,
+    validate_params,
+)
 from synapse_sdk.plugins.context import RuntimeContext
 from synapse_sdk.plugins.errors import PluginError
 
@@ -90,11 +95,9 @@ class ActionPipeline:
                     f"Failed to validate params for action '{name}': {error}"
                 ) from error
             try:
-                result = action(checked, ctx).run() if plainly else action.dispatch(checked, ctx)
-                if isinstance(result, CoroutineType):
-                    import asyncio
-
-                    result = asyncio.run(result)
+                result = awaited(
+                    action(checked, ctx).run() if plainly else action.dispatch(checked, ctx)
+                )
             except Exception as error:
                 raise RuntimeError(f"Action '{name}' failed: {error}") from error
             gathered = {**gathered, **_fields_of(result)}
