@@ -64,6 +64,17 @@ class BackendClient:
         where = shown(self._transport.base_url) if self._transport else "not connected yet"
         return f"{type(self).__name__}({where})"
 
+    def __reduce__(self) -> Any:
+        """Refuse to be pickled: a token would lie in whatever the pickle is written to.
+
+        Raises:
+            TypeError: Always; the text says what to do.
+        """
+        raise TypeError(
+            "a client holds a token and is not pickled; make one in the other process, with "
+            "synapse_sdk.clients.get_client()"
+        )
+
     # Jobs and their logs.
 
     def list_jobs(self, **query: Any) -> list[Json]:

@@ -229,3 +229,7 @@ class EmbeddedClient(BackendClient):
                 )
             self._transport = EmbeddedTransport(place, (10.0, self._timeout))
         return self._transport
+
+    def __reduce__(self) -> Any:
+        """Be pickled as a client that is not connected yet: the other process finds the backend."""
+        return type(self), (self._timeout,)
