@@ -16,7 +16,11 @@ PAGE = 500
 
 
 class BackendClient:
-    """A client of one Synapse backend.
+    """A client of one Synapse backend. Ids are the backend's; what comes back is decoded JSON.
+
+    Every call may raise the errors of `synapse_sdk.exceptions`: `HTTPError` (`NotFoundError`,
+    `AuthenticationError`, ...) for an answer that is no success, `ClientConnectionError` and
+    `ClientTimeoutError` where there is none, `ClientError` for one that makes no sense.
 
     Args:
         base_url: Address of the backend.
@@ -50,7 +54,11 @@ class BackendClient:
 
     @property
     def transport(self) -> Transport:
-        """The conversation with the server; made on first use where that needs a start."""
+        """The conversation with the server; made on first use where that needs a start.
+
+        Raises:
+            ClientConnectionError: There is no server.
+        """
         if self._transport is None:
             raise errors.ClientConnectionError("the client has no server")
         return self._transport
@@ -94,7 +102,11 @@ class BackendClient:
         return self.transport.json("GET", f"jobs/{_part(job_id)}/console_logs/")
 
     def tail_job_console_logs(self, job_id: int | str) -> Iterator[str]:
-        """Yield the lines of a job's console as they come, until the server ends the stream."""
+        """Yield the lines of a job's console as they come, until the server ends the stream.
+
+        Raises:
+            StreamError: The stream broke.
+        """
         path = f"jobs/{_part(job_id)}/tail_console_logs/"
         answer = self.transport.open("GET", path, headers={"Accept": "*/*"})
         rest = b""
@@ -236,7 +248,11 @@ class BackendClient:
     # How answers are read.
 
     def pages(self, path: str, query: Mapping[str, Any]) -> Iterator[Json]:
-        """Yield every result of a list, asking for one page after the other."""
+        """Yield every result of a list, asking for one page after the other.
+
+        Raises:
+            ClientError: The answer is no list of results.
+        """
         base = {**query, "limit": query.get("limit", PAGE)}
         offset = int(query.get("offset") or 0)
         while True:

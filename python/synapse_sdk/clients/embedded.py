@@ -219,7 +219,11 @@ class EmbeddedClient(BackendClient):
 
     @property
     def transport(self) -> Transport:
-        """The conversation with the embedded backend."""
+        """The conversation with the embedded backend.
+
+        Raises:
+            ClientConnectionError: It does not start.
+        """
         if self._transport is None:
             place = embedded_backend()
             if place is None:
