@@ -22,15 +22,27 @@ CONFIGS = ("config.yaml", "synapse.yaml")
 def plugin_folder(places: Iterable[Path]) -> Path | None:
     """Return the nearest folder at or above one of `places` that is a Synapse plugin's.
 
-    It has a config file and, beside it, Python code: a config.yaml alone may be anybody's.
+    It has a config file and, beside it, the folder `plugin`, or the config names a plugin's code
+    and actions: any other config.yaml may be anybody's.
     """
     for place in places:
         for folder in (place, *place.parents):
-            if any((folder / name).is_file() for name in CONFIGS):
-                if (folder / "plugin").is_dir():
+            files = [folder / name for name in CONFIGS if (folder / name).is_file()]
+            if files:
+                if (folder / "plugin").is_dir() or _is_plugins(files[0]):
                     return folder
                 break
     return None
+
+
+def _is_plugins(config: Path) -> bool:
+    """Say whether a config has the keys `code` and `actions`; read without a YAML reader."""
+    try:
+        lines = config.read_text("utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError):
+        return False
+    keys = {line.partition(":")[0].rstrip() for line in lines if ":" in line}
+    return {"code", "actions"} <= keys
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import stat
 import sys
 import threading
@@ -429,3 +430,19 @@ def test_a_proxy_is_used_for_other_hosts(backend, monkeypatch):
 def test_values_that_are_no_json_are_sent_as_what_they_mean(backend, client, tmp_path):
     client.create_logs({"path": tmp_path, "loss": float("nan")})
     assert backend.logs == [{"path": str(tmp_path), "loss": None}]
+
+
+def test_a_token_is_in_no_pickle(client):
+    with pytest.raises(TypeError, match=r"holds a token.*get_client"):
+        pickle.dumps(client)
+
+
+def test_an_embedded_client_finds_its_backend_in_another_process(home, backend):
+    own = EmbeddedClient(timeout=7.0)
+    own._transport = client = Transport(backend.url, {"Synapse-Access-Token": f"Token {TOKEN}"})
+    assert own.transport is client
+    blob = pickle.dumps(own)
+    assert TOKEN.encode() not in blob
+    other = pickle.loads(blob)
+    assert isinstance(other, EmbeddedClient) and repr(other) == "EmbeddedClient(not connected yet)"
+    assert other._timeout == 7.0

@@ -209,6 +209,34 @@ def test_own_steps_replace_the_automatic_ones_and_are_rolled_back(ctx):
     assert CALLS == ["do one", "do two", "undo two", "undo one"]
 
 
+def test_steps_around_the_plain_shape(ctx):
+    class Plain(BaseTrainAction[Params]):
+        def setup_steps(self, registry: StepRegistry[TrainContext]) -> None:
+            super().setup_steps(registry)
+            registry.insert_after("train", Noted("after"))
+
+        def execute(self) -> dict[str, Any]:
+            return {"loss": self.params.lr}
+
+    CALLS.clear()
+    result = Plain.dispatch({}, ctx)
+    assert result == {"loss": 0.1, "success": True, "steps_executed": 2, "steps_total": 3}
+    assert CALLS == ["do after"]
+
+
+def test_an_asynchronous_training_is_run_to_its_end(backend, ctx):
+    backend.add_dataset(7, FILES)
+
+    class Later(BaseTrainAction[Params]):
+        async def execute(self, data_path, checkpoint):
+            return {"loss": self.params.lr, "read": data_path.name}
+
+    result = Later.dispatch({"dataset": 7}, ctx)
+    assert (result["loss"], result["read"]) == (0.1, "dataset.yaml")
+    trials = {"dataset": 7, "is_tune": True, "hyperparameters": [{"lr": 0.5}]}
+    assert Later.dispatch(trials, ctx)["trials"] == [{"trial_id": "1", "lr": 0.5, "loss": 0.5}]
+
+
 def test_no_steps_at_all_is_an_error(ctx):
     class Empty(BaseTrainAction[Params]):
         def setup_steps(self, registry: StepRegistry[TrainContext]) -> None:

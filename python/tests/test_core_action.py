@@ -13,6 +13,7 @@ from synapse_sdk.plugins import BaseAction, NoResult, RuntimeContext, action, va
 from synapse_sdk.plugins.action import as_action_class, is_action_function, validate_params
 from synapse_sdk.plugins.enums import PluginCategory
 from synapse_sdk.plugins.log_messages import LogMessageCode
+from synapse_sdk.plugins.steps import BaseStepContext
 
 P = TypeVar("P", bound=BaseModel)
 T = TypeVar("T")
@@ -185,9 +186,15 @@ def test_helpers_reach_the_logger(ctx: RuntimeContext, logger: Any) -> None:
 def test_the_older_context_of_log_message_warns_and_is_the_level(
     ctx: RuntimeContext, logger: Any
 ) -> None:
-    with pytest.warns(DeprecationWarning, match="context"):
+    with pytest.warns(DeprecationWarning, match="context") as caught:
         Train(Params(), ctx).log_message("x", context="danger")
     assert logger.last[0] == "danger"
+    # Python shows it only where the plugin's own code is what is warned about.
+    assert [warning.filename for warning in caught] == [__file__]
+    with pytest.warns(DeprecationWarning, match="context") as caught:
+        BaseStepContext(runtime_ctx=ctx).log_message("x", context="success")
+    assert logger.last[0] == "success"
+    assert [warning.filename for warning in caught] == [__file__]
 
 
 def test_message_codes_are_asked_for() -> None:

@@ -112,6 +112,35 @@ def test_a_set_language_counts_before_the_variable(
     assert logger.last[2] == {"content": "네"}
 
 
+@pytest.mark.parametrize("form", ["dict", "code"])
+def test_the_runs_own_variable_counts_before_the_process(
+    ctx: RuntimeContext, logger: Any, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    message: Any = {"en": "Saved", "ko": "2개 저장"} if form == "dict" else Code.SAVED
+    monkeypatch.setenv("SYNAPSE_LANGUAGE", "en")
+    ctx.env = PluginEnvironment({"SYNAPSE_LANGUAGE": "ko"})
+    ctx.log_message(message, count=2)
+    assert logger.last[2]["content"] == "2개 저장"
+    ctx.language = "en"
+    ctx.log_message(message, count=2)
+    assert logger.last[2]["content"].startswith("Saved")
+    ctx.language = None
+    set_language("en")
+    ctx.log_message(message, count=2)
+    assert logger.last[2]["content"].startswith("Saved")
+
+
+def test_values_of_a_template_may_have_any_name(ctx: RuntimeContext, logger: Any) -> None:
+    values: dict[str, Any] = {"code": 1, "key": 2, "lang": 3, "default": "ko"}
+    register_log_messages({Code.NAMED: "{code} {key} {lang} {default}"})
+    ctx.log_message(Code.NAMED, **values)
+    assert logger.last[2]["content"] == "1 2 3 ko"
+    ctx.log_message({"en": "{code} {key} {lang} {default}", "ko": "틀림"}, **values)
+    assert logger.last[2]["content"] == "1 2 3 ko"
+    ctx.log_message({"self": "a", "en": "b"})
+    assert logger.last[2]["content"] == "b"
+
+
 def test_a_code_brings_its_level_and_key(ctx: RuntimeContext, logger: Any) -> None:
     ctx.log_message(Code.SAVED, "danger", count=1)
     assert logger.last == (

@@ -139,6 +139,12 @@ def test_importing_plugins_loads_a_handful_of_modules() -> None:
         "from synapse_sdk.enums import FileField",
         "from synapse_sdk.i18n import translate",
         "from synapse_sdk.plugins import BaseTrainAction",
+        "from synapse_sdk.plugins import BaseInferenceAction",
+        "from synapse_sdk.plugins import BaseExportAction",
+        "from synapse_sdk.plugins import BaseUploadAction",
+        "from synapse_sdk.plugins.executors.local import LocalExecutor",
+        "from synapse_sdk.plugins.runner import run_plugin",
+        "from synapse_sdk.clients import BackendClient",
     ],
 )
 def test_importing_loads_nothing_heavy(statement: str) -> None:

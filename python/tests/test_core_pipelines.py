@@ -135,6 +135,30 @@ def test_functions_take_part(ctx: RuntimeContext) -> None:
     assert pipeline.execute({"dataset": 5}, ctx) == 5
 
 
+def test_an_asynchronous_action_is_run_to_its_end(ctx: RuntimeContext) -> None:
+    class Fetch(BaseAction[DownloadParams]):
+        async def execute(self) -> Any:
+            return {"path": f"/data/{self.params.dataset}"}
+
+    class Show(BaseAction[ConvertParams]):
+        def execute(self) -> Any:
+            return self.params.path
+
+    assert ActionPipeline([Fetch, Show]).execute({"dataset": 4}, ctx) == "/data/4"
+
+
+def test_a_dispatch_of_its_own_is_what_runs(ctx: RuntimeContext) -> None:
+    class Elsewhere(BaseAction[DownloadParams]):
+        @classmethod
+        def dispatch(cls, params: Any, ctx: Any) -> Any:
+            return {"sent": dict(params)}
+
+        def execute(self) -> Any:
+            raise AssertionError("asked here")
+
+    assert ActionPipeline([Elsewhere]).execute({"dataset": "x"}, ctx) == {"sent": {"dataset": "x"}}
+
+
 def test_wrong_params(ctx: RuntimeContext) -> None:
     with pytest.raises(RuntimeError, match=r"^Failed to validate params for action 'train': ") as c:
         ActionPipeline([Download, Train]).execute({"dataset": 1, "epochs": 0}, ctx)

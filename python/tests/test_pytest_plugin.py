@@ -52,3 +52,15 @@ def test_a_config_alone_is_no_plugin(plugin: Path) -> None:
     (plugin / "plugin/run.py").unlink()
     (plugin / "plugin").rmdir()
     assert plugin_folder([plugin / "tests"]) is None
+
+
+@pytest.mark.parametrize("config", ["config.yaml", "synapse.yaml"])
+def test_code_may_lie_in_another_folder(plugin: Path, config: str) -> None:
+    (plugin / "plugin").rename(plugin / "mine")
+    (plugin / "config.yaml").unlink()
+    (plugin / config).write_text("name: A\ncode: a\nactions:\n  run: mine.run:Run\n")
+    (plugin / "tests/test_run.py").write_text(TEST.replace("plugin.run", "mine.run"))
+    done = run_pytest(plugin, "tests/")
+    assert done.returncode == 0, done.stdout + done.stderr
+    (plugin / config).write_text("nested:\n  code: a\n  actions: {}\n")
+    assert plugin_folder([plugin / "tests"]) is None

@@ -16,7 +16,11 @@ PAGE = 500
 
 
 class BackendClient:
-    """A client of one Synapse backend.
+    """A client of one Synapse backend. Ids are the backend's; what comes back is decoded JSON.
+
+    Every call may raise the errors of `synapse_sdk.exceptions`: `HTTPError` (`NotFoundError`,
+    `AuthenticationError`, ...) for an answer that is no success, `ClientConnectionError` and
+    `ClientTimeoutError` where there is none, `ClientError` for one that makes no sense.
 
     Args:
         base_url: Address of the backend.
@@ -50,7 +54,11 @@ class BackendClient:
 
     @property
     def transport(self) -> Transport:
-        """The conversation with the server; made on first use where that needs a start."""
+        """The conversation with the server; made on first use where that needs a start.
+
+        Raises:
+            ClientConnectionError: There is no server.
+        """
         if self._transport is None:
             raise errors.ClientConnectionError("the client has no server")
         return self._transport
@@ -63,6 +71,17 @@ class BackendClient:
     def __repr__(self) -> str:
         where = shown(self._transport.base_url) if self._transport else "not connected yet"
         return f"{type(self).__name__}({where})"
+
+    def __reduce__(self) -> Any:
+        """Refuse to be pickled: a token would lie in whatever the pickle is written to.
+
+        Raises:
+            TypeError: Always; the text says what to do.
+        """
+        raise TypeError(
+            "a client holds a token and is not pickled; make one in the other process, with "
+            "synapse_sdk.clients.get_client()"
+        )
 
     # Jobs and their logs.
 
@@ -83,7 +102,11 @@ class BackendClient:
         return self.transport.json("GET", f"jobs/{_part(job_id)}/console_logs/")
 
     def tail_job_console_logs(self, job_id: int | str) -> Iterator[str]:
-        """Yield the lines of a job's console as they come, until the server ends the stream."""
+        """Yield the lines of a job's console as they come, until the server ends the stream.
+
+        Raises:
+            StreamError: The stream broke.
+        """
         path = f"jobs/{_part(job_id)}/tail_console_logs/"
         answer = self.transport.open("GET", path, headers={"Accept": "*/*"})
         rest = b""
@@ -225,7 +248,11 @@ class BackendClient:
     # How answers are read.
 
     def pages(self, path: str, query: Mapping[str, Any]) -> Iterator[Json]:
-        """Yield every result of a list, asking for one page after the other."""
+        """Yield every result of a list, asking for one page after the other.
+
+        Raises:
+            ClientError: The answer is no list of results.
+        """
         base = {**query, "limit": query.get("limit", PAGE)}
         offset = int(query.get("offset") or 0)
         while True:

@@ -219,7 +219,11 @@ class EmbeddedClient(BackendClient):
 
     @property
     def transport(self) -> Transport:
-        """The conversation with the embedded backend."""
+        """The conversation with the embedded backend.
+
+        Raises:
+            ClientConnectionError: It does not start.
+        """
         if self._transport is None:
             place = embedded_backend()
             if place is None:
@@ -229,3 +233,7 @@ class EmbeddedClient(BackendClient):
                 )
             self._transport = EmbeddedTransport(place, (10.0, self._timeout))
         return self._transport
+
+    def __reduce__(self) -> Any:
+        """Be pickled as a client that is not connected yet: the other process finds the backend."""
+        return type(self), (self._timeout,)

@@ -33,7 +33,7 @@ class LocalizedMessage:
 
     __slots__ = ("_templates",)
 
-    def __init__(self, **templates: str) -> None:
+    def __init__(self, /, **templates: str) -> None:
         self._templates = dict(templates)
 
     def get(self, lang: str | None, default: str = DEFAULT_LANGUAGE) -> str:

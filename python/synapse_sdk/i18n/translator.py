@@ -46,6 +46,11 @@ class Translator:
         self._language = language
 
     @property
+    def chosen(self) -> str | None:
+        """The language that was set; None when the environment decides."""
+        return self._language
+
+    @property
     def languages(self) -> list[str]:
         """The languages that have any templates."""
         with self._lock:
@@ -70,6 +75,10 @@ class Translator:
 
         A template with a missing value is returned unfilled.
         """
+        return self.render(key, language, values)
+
+    def render(self, key: str, language: str | None, values: Mapping[str, Any]) -> str:
+        """As `translate`, with the values as a mapping: they may have any name, `key` too."""
         template = self.template(key, language)
         if template is None:
             return key

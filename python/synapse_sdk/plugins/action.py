@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast, get_args, get_origin
 
 from pydantic import BaseModel
@@ -21,6 +22,7 @@ __all__ = [
     "BaseAction",
     "NoResult",
     "as_action_class",
+    "awaited",
     "is_action_function",
     "validate_params",
     "validate_result",
@@ -122,7 +124,11 @@ class BaseAction(ABC, Generic[P]):
         **fmt: Any,
     ) -> None:
         """Logs a message for the person who runs the action; see `RuntimeContext.log_message`."""
-        self.ctx.log_message(message, level, context=context, **fmt)
+        if context is not None:
+            from synapse_sdk.plugins.context import older_level
+
+            level = older_level(context)
+        self.ctx.log_message(message, level, **fmt)
 
     def set_progress(
         self, current: float, total: float, step: str | None = None, *, category: str | None = None
@@ -210,6 +216,15 @@ def validate_result(result: Any, result_model: Any, logger: Any = None) -> Any:
     return result
 
 
+def awaited(result: Any) -> Any:
+    """What an action returned; a coroutine is run to its end first."""
+    if isinstance(result, CoroutineType):
+        import asyncio
+
+        return asyncio.run(result)
+    return result
+
+
 def is_action_function(value: Any) -> bool:
     """True for a function that `@action` has marked."""
     return not isinstance(value, type) and getattr(value, "_is_action", False) is True
@@ -243,15 +258,9 @@ def _class_of(function: Callable[..., Any]) -> type[BaseAction[Any]]:
 
     marks = cast(Any, function)
     takes_ctx = _takes_two(inspect.signature(function))
-    is_coroutine = inspect.iscoroutinefunction(function)
 
     def execute(self: BaseAction[Any]) -> Any:
-        result = function(self.params, self.ctx) if takes_ctx else function(self.params)
-        if is_coroutine:
-            import asyncio
-
-            return asyncio.run(result)
-        return result
+        return awaited(function(self.params, self.ctx) if takes_ctx else function(self.params))
 
     body: dict[str, Any] = {
         "__module__": function.__module__,

@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from synapse_sdk.plugins.enums import (
+    ACTION_DEFAULT_METHODS,
     DataType,
     PackageManager,
     PluginCategory,
@@ -123,7 +124,16 @@ def _action(name: str, value: Any) -> Any:
         return {"name": name, "entrypoint": value}
     if value is None:
         return {"name": name}
-    return {"name": name, **value} if isinstance(value, dict) else value
+    if isinstance(value, dict):
+        return {"name": name, **{key: part for key, part in value.items() if part is not None}}
+    return value
+
+
+def method_of(action: ActionConfig) -> RunMethod:
+    """Return how the platform runs an action: its `method`, else that of its well-known name."""
+    if "method" in action.model_fields_set:
+        return action.method
+    return ACTION_DEFAULT_METHODS.get(action.name, RunMethod.TASK)
 
 
 def find_config(path: str | Path) -> Path:

@@ -90,7 +90,8 @@ class RuntimeContext:
                 LogMessageCode, which brings its own level.
             level: a LogLevel or its name.
             context: the older name of `level`; deprecated.
-            language: of the text, before `ctx.language`, SYNAPSE_LANGUAGE and English.
+            language: of the text, before `ctx.language`, the one that `set_language` set,
+                SYNAPSE_LANGUAGE of the run and of the process, and English.
             step: the step that it belongs to; the current one by default.
             fmt: values for the template. Text is formatted only when there are any.
 
@@ -98,12 +99,7 @@ class RuntimeContext:
             ValueError: there is no such level; the text names those that there are.
         """
         if context is not None:
-            warnings.warn(
-                "log_message(context=...) is deprecated: pass the level as level=...",
-                DeprecationWarning,
-                stacklevel=2,
-            )
-            level = context
+            level = older_level(context)
         data, severity = self._rendered(message, LogLevel(level), language, fmt)
         self.logger.log(severity, "message", data, None, step)
 
@@ -192,24 +188,39 @@ class RuntimeContext:
     def _rendered(
         self, message: Any, level: LogLevel, language: str | None, fmt: dict[str, Any]
     ) -> tuple[dict[str, Any], LogLevel]:
-        wanted = language or self.language
         if type(message) is str:  # the usual case needs none of the machinery below
             if not fmt:
                 return {"content": message}, level
             from synapse_sdk.i18n import fill
 
             return {"content": fill(message, fmt)}, level
-        from synapse_sdk.i18n import LocalizedMessage, fill
-        from synapse_sdk.plugins.log_messages import LogMessageCode, resolve_log_message
+        from synapse_sdk.i18n import LocalizedMessage, fill, get_translator
+        from synapse_sdk.plugins.log_messages import LogMessageCode
 
+        translator = get_translator()
+        wanted = language or self.language or translator.chosen or self._env_language()
         if isinstance(message, LogMessageCode):
-            text, severity = resolve_log_message(message, wanted, **fmt)
-            return {"content": text, "key": message.value}, severity
+            text = translator.render(message.value, wanted, fmt)
+            return {"content": text, "key": message.value}, message.level
         if isinstance(message, Mapping):
             message = LocalizedMessage(**{str(key): text for key, text in message.items()})
         if isinstance(message, LocalizedMessage):
-            from synapse_sdk.i18n import get_language
-
-            return {"content": message.format(wanted or get_language(), **fmt)}, level
+            text = message.get(wanted or translator.language)
+            return {"content": fill(text, fmt) if fmt else text}, level
         text = str(message)
         return {"content": fill(text, fmt) if fmt else text}, level
+
+    def _env_language(self) -> str | None:
+        # A test may put anything in the environment's place.
+        language = self.env.get("SYNAPSE_LANGUAGE") if hasattr(self.env, "get") else None
+        return language if isinstance(language, str) else None
+
+
+def older_level(context: LogLevel | str) -> LogLevel | str:
+    """Warns the caller's caller that `log_message(context=...)` is the older name of `level`."""
+    warnings.warn(
+        "log_message(context=...) is deprecated: pass the level as level=...",
+        DeprecationWarning,
+        stacklevel=3,
+    )
+    return context

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import subprocess
 from contextlib import nullcontext
 from importlib import import_module
@@ -13,7 +15,7 @@ from synapse_sdk import _yaml
 from synapse_sdk._find import HINT, find_synapse
 from synapse_sdk.plugins import scan, sync
 from synapse_sdk.plugins.action import BaseAction, is_action_function
-from synapse_sdk.plugins.config import ActionConfig, PluginConfig, find_config
+from synapse_sdk.plugins.config import ActionConfig, PluginConfig, find_config, method_of
 from synapse_sdk.plugins.enums import PluginCategory, RunMethod
 from synapse_sdk.plugins.errors import ActionNotFoundError, PluginError
 from synapse_sdk.plugins.executors.invocation import action_class, params_model_of
@@ -61,31 +63,38 @@ class PluginDiscovery:
         name: str | None = None,
         category: PluginCategory | str = PluginCategory.CUSTOM,
     ) -> PluginDiscovery:
-        """Take the actions that a module holds: `@action` functions and action classes."""
+        """Take the actions that a module holds: `@action` functions and action classes.
+
+        Base classes that it has imported from this package are none of them. `name` is the
+        plugin's, by default the module's; `category` is that of actions without their own.
+        """
         if isinstance(module, str):
             module = import_module(module)
         classes = {}
         for value in list(vars(module).values()):
-            if _is_action(value) and not str(value.__module__).startswith("synapse_sdk."):
+            if _is_action(value) and not _imported_from_sdk(value, module):
                 made = action_class(value)
                 classes[made.action_name or scan.action_name(made.__name__)] = (value, made)
         actions = {
-            key: ActionConfig(
-                name=key,
-                description=_first_line(value),
-                entrypoint=f"{value.__module__}:{value.__qualname__}",
+            key: ActionConfig.model_validate(
+                {
+                    "name": key,
+                    "description": _first_line(value),
+                    "entrypoint": f"{value.__module__}:{value.__qualname__}",
+                    **sync.types(made),
+                }
             )
-            for key, (value, _) in classes.items()
+            for key, (value, made) in classes.items()
         }
         short = module.__name__.rpartition(".")[2]
         config = PluginConfig(
             name=name or short,
-            code=short.lower().replace("_", "-"),
+            code=re.sub(r"[^a-z0-9]+", "-", short.lower()).strip("-") or "plugin",
             category=PluginCategory(category),
             actions=actions,
         )
         found = cls(config)
-        found._classes = {key: made for key, (_, made) in classes.items()}
+        found._classes = {key: found._named(made, key) for key, (_, made) in classes.items()}
         return found
 
     def list_actions(self) -> list[str]:
@@ -106,8 +115,8 @@ class PluginDiscovery:
         return found
 
     def get_action_method(self, name: str) -> RunMethod:
-        """Return how the platform runs an action."""
-        return self.get_action_config(name).method
+        """Return how the platform runs an action: as it is configured, else by its name."""
+        return method_of(self.get_action_config(name))
 
     def get_action_entrypoint(self, name: str) -> str:
         """Return an action's entrypoint, as it is written."""
@@ -216,25 +225,51 @@ class PluginDiscovery:
                     changes[name] = keys
         return changes
 
-    def sync_config_file(self, path: str | Path) -> Changes:
+    def sync_config_file(self, path: str | Path, syncers: None = None) -> Changes:
         """Bring a config file up to the code, every other byte kept; return what changed.
 
-        The `synapse` command edits the file; PluginError where there is none, or it refuses.
+        Returns:
+            The changed keys by action, as `check_config_sync`; `new` for an action that was only
+            in the code. It is what the command did, not what was expected of it.
+
+        Args:
+            path: The config file, or a plugin's directory.
+            syncers: What is brought up to date; always everything, so only None is taken.
+
+        Raises:
+            PluginError: There is no `synapse` command, which edits the file, or it refuses; or
+                `syncers` are chosen.
+            FileNotFoundError: There is no such file.
         """
+        if syncers is not None:
+            raise PluginError("syncers cannot be chosen: a config file is synced as a whole")
         file = find_config(path)
-        changes = self.check_config_sync(file)
         synapse = find_synapse()
         if synapse is None:
             raise PluginError(f"cannot edit {file}: {HINT}")
         done = subprocess.run(
-            [synapse, "plugin", "update-config", "--config", file, "--path", file.parent],
+            [synapse, "plugin", "update-config", "--json", "-c", file, "--path", file.parent],
             capture_output=True,
             text=True,
             check=False,
+            encoding="utf-8",
         )
-        if done.returncode:
-            raise PluginError(done.stderr.strip() or f"cannot edit {file}")
-        return changes
+        try:
+            told = json.loads(done.stdout)
+        except ValueError:
+            told = {}
+        if done.returncode or not isinstance(told.get("changes"), list):
+            texts = [
+                f"{error['where']}: {error['message']}" if error.get("where") else error["message"]
+                for error in told.get("errors") or []
+            ]
+            raise PluginError("; ".join(texts) or done.stderr.strip() or f"cannot edit {file}")
+        return {
+            change["action"]: [
+                text.partition("=")[0].partition(".")[0] for text in change["changes"]
+            ]
+            for change in told["changes"]
+        }
 
     @staticmethod
     def discover_actions(path: str | Path) -> dict[str, dict[str, Any]]:
@@ -251,7 +286,7 @@ class PluginDiscovery:
             try:
                 with modules.active():
                     module = import_module(candidate.module)
-            except Exception:
+            except (Exception, SystemExit):  # a script that ends the process is imported no more
                 for name, short in candidate.named.items():
                     found.setdefault(name, {"entrypoint": f"{candidate.module}:{short}"})
                 continue
@@ -268,6 +303,11 @@ def _is_action(value: Any) -> bool:
     if isinstance(value, type):
         return issubclass(value, BaseAction) and not getattr(value, "__abstractmethods__", None)
     return is_action_function(value)
+
+
+def _imported_from_sdk(value: Any, module: ModuleType) -> bool:
+    home = str(value.__module__)
+    return home.startswith("synapse_sdk.") and not f"{home}.".startswith(f"{module.__name__}.")
 
 
 def _first_line(value: Any) -> str:
@@ -296,5 +336,18 @@ def _config(raw: dict[str, Any], file: Path) -> PluginConfig:
             {"loc": list(item["loc"]), "msg": item["msg"], "type": item["type"]}
             for item in error.errors(include_url=False)
         ]
-        lines = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in errors)
-        raise ValidationError(f"Validation failed for {file}: {lines}", details=errors) from error
+        raise ValidationError(
+            f"Validation failed for {_refusal(errors, file)}", details=errors
+        ) from None
+
+
+def _refusal(errors: list[dict[str, Any]], file: Path) -> str:
+    """Return which part of the config was refused, and why, a model at a time."""
+    parts: dict[str, list[str]] = {}
+    for error in errors:
+        part, loc = f"PluginConfig (config:{file})", error["loc"]
+        if loc[:1] == ["actions"] and len(loc) > 1:
+            part, loc = f"ActionConfig (action:{loc[1]}) of {file}", loc[2:]
+        where = ".".join(map(str, loc))
+        parts.setdefault(part, []).append(f"{where}: {error['msg']}" if where else error["msg"])
+    return "; ".join(f"{part}: {', '.join(texts)}" for part, texts in parts.items())

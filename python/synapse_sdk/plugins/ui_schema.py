@@ -49,13 +49,18 @@ def pydantic_to_ui_schema(model: type[BaseModel]) -> list[dict[str, Any]]:
     """
     if not model.__pydantic_complete__:
         model.model_rebuild(raise_errors=False)
-    if _extra(model.model_config.get("json_schema_extra")).get("exclude_from_ui"):
+    if is_hidden(model):
         return []
     return [
         _item(name, field)
         for name, field in model.model_fields.items()
         if not _extra(field.json_schema_extra).get("exclude_from_ui")
     ]
+
+
+def is_hidden(model: type[BaseModel]) -> bool:
+    """True for a model that says `exclude_from_ui` of itself: it has no form at all."""
+    return bool(_extra(model.model_config.get("json_schema_extra")).get("exclude_from_ui"))
 
 
 def get_action_ui_schema(model: type[BaseModel] | None, name: str) -> dict[str, Any]:

@@ -46,7 +46,12 @@ def get_action_method(config: Any, action: str) -> RunMethod:
         KeyError: there is no such action.
         ValueError: the config has a method that there is not.
     """
-    method = get_action_config(config, action).get("method")
+    found = get_action_config(config, action)
+    one = _actions(config)[action]
+    method = found.get("method")
+    if "method" not in getattr(one, "model_fields_set", found):
+        # What an ActionConfig says of itself then is only a default.
+        method = None
     return RunMethod(method or ACTION_DEFAULT_METHODS.get(action, RunMethod.TASK))
 
 

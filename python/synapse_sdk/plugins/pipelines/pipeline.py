@@ -7,11 +7,19 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from synapse_sdk.plugins.action import BaseAction, NoResult, as_action_class, validate_params
+from synapse_sdk.plugins.action import (
+    BaseAction,
+    NoResult,
+    as_action_class,
+    awaited,
+    validate_params,
+)
 from synapse_sdk.plugins.context import RuntimeContext
 from synapse_sdk.plugins.errors import PluginError
 
 __all__ = ["ActionPipeline", "SchemaIncompatibleError"]
+
+_DISPATCH = BaseAction.__dict__["dispatch"].__func__
 
 ProgressCallback = Callable[[int, int, str], Any]
 
@@ -78,14 +86,18 @@ class ActionPipeline:
             name = _name(action)
             if progress_callback is not None:
                 progress_callback(index, count, name)
+            # A class with a dispatch of its own takes the params as they come.
+            plainly = getattr(action.dispatch, "__func__", None) is _DISPATCH
             try:
-                checked = _checked(action, gathered, ctx)
+                checked = _checked(action, gathered, ctx) if plainly else gathered
             except Exception as error:
                 raise RuntimeError(
                     f"Failed to validate params for action '{name}': {error}"
                 ) from error
             try:
-                result = action(checked, ctx).run()
+                result = awaited(
+                    action(checked, ctx).run() if plainly else action.dispatch(checked, ctx)
+                )
             except Exception as error:
                 raise RuntimeError(f"Action '{name}' failed: {error}") from error
             gathered = {**gathered, **_fields_of(result)}

@@ -69,6 +69,10 @@ class BaseStepContext:
         self, message: MessageLike, level: LogLevel | str = LogLevel.INFO, **fmt: Any
     ) -> None:
         """Logs a message of the current step; see `RuntimeContext.log_message`."""
+        if fmt.get("context") is not None:
+            from synapse_sdk.plugins.context import older_level
+
+            level = older_level(fmt.pop("context"))
         self.runtime_ctx.log_message(message, level, **fmt)
 
     def set_progress(self, current: float, total: float, step: str | None = None) -> None:

@@ -91,6 +91,8 @@ class BaseServeDeployment(BaseAction[P], Generic[P]):
             ModelLoadError: The request names none, or one of another backend.
             ExecutionError: Ray is not installed.
         """
+        import asyncio
+
         from synapse_sdk.clients import places
         from synapse_sdk.clients.backend import BackendClient
         from synapse_sdk.clients.cache import DownloadCache

@@ -75,6 +75,12 @@ class BaseExportAction(BackendHelpers, BaseAction[P], Generic[P]):
 
         Args:
             filters: Which results.
+
+        Returns:
+            The items, as dicts, and their number.
+
+        Raises:
+            NotImplementedError: Unless overridden.
         """
         raise NotImplementedError(f"{type(self).__name__} has no get_filtered_results(filters)")
 

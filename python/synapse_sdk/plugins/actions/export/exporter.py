@@ -119,7 +119,11 @@ class BaseExporter:
         return folders
 
     def get_original_file_name(self, files: Any) -> str:
-        """Return the name of an item's original file."""
+        """Return the name of an item's original file.
+
+        Raises:
+            ExecutionError: The item names none.
+        """
         for key in ("file_name_original", "file_name", "name"):
             if isinstance(files, Mapping) and files.get(key):
                 return str(files[key])
@@ -128,9 +132,10 @@ class BaseExporter:
         raise ExecutionError("the item names no file")
 
     def save_original_file(self, result: dict[str, Any], folder: Path) -> Path:
-        """Download an item's original file into `folder`.
+        """Download an item's original file into `folder`; returns where it lies.
 
         Raises:
+            ExecutionError: The item has none, or its name leads out of the folder.
             NoClientError: The run has no backend.
         """
         url = result.get("file")
@@ -143,7 +148,11 @@ class BaseExporter:
         )
 
     def save_as_json(self, result: dict[str, Any], data: Any, folder: Path) -> Path:
-        """Write what was converted of an item as JSON into `folder`."""
+        """Write what was converted of an item as JSON into `folder`; returns the file.
+
+        Raises:
+            ExecutionError: Another item has that name, or it leads out of the folder.
+        """
         name = self.get_original_file_name(result)
         target = _inside(folder, f"{name}.json")
         target.parent.mkdir(parents=True, exist_ok=True)

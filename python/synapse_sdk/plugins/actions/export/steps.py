@@ -5,8 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
+from urllib.parse import unquote, urlsplit
 
 from synapse_sdk.plugins.actions.backend import param
 from synapse_sdk.plugins.actions.export.context import ExportContext
@@ -165,7 +164,7 @@ def storage_folder(storage: dict[str, Any]) -> Path:
         ExecutionError: It is another kind, which this release does not write to.
     """
     url = str(storage.get("url") or storage.get("base_path") or storage.get("path") or "")
-    path = Path(url2pathname(urlsplit(url).path)) if url.startswith("file:") else Path(url)
+    path = Path(unquote(urlsplit(url).path)) if url.startswith("file:") else Path(url)
     if url and path.is_absolute() and path.is_dir():
         return path
     raise ExecutionError(

@@ -86,6 +86,9 @@ class BaseInferenceAction(BackendHelpers, BaseAction[P], Generic[P]):
 
         Returns:
             One result for each input, in their order.
+
+        Raises:
+            NotImplementedError: Unless overridden.
         """
         raise NotImplementedError(f"{type(self).__name__} has no infer(model, inputs)")
 

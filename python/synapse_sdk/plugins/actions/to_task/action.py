@@ -78,13 +78,24 @@ class ToTaskAction(BackendHelpers, BaseAction[ToTaskParams]):
             data_file_url: Address of the annotations.
             data_file_name: Their name.
             task_data: The task, as the backend gives it.
+
+        Raises:
+            NotImplementedError: Unless overridden.
         """
         raise NotImplementedError(f"{type(self).__name__} has no convert_data_from_file")
 
     def convert_data_from_inference(
         self, inference_data: Any, task_data: dict[str, Any] | None = None
     ) -> dict[str, Any]:
-        """Return a task's annotations, made of what was inferred. To be overridden."""
+        """Return a task's annotations, made of what was inferred. To be overridden.
+
+        Args:
+            inference_data: What the plugin that infers answered.
+            task_data: The task, as the backend gives it.
+
+        Raises:
+            NotImplementedError: Unless overridden.
+        """
         raise NotImplementedError(f"{type(self).__name__} has no convert_data_from_inference")
 
     def setup_inference_params(self, **given: Any) -> dict[str, Any]:

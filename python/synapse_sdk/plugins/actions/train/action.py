@@ -51,6 +51,9 @@ class BaseTrainAction(BackendHelpers, BaseAction[P], Generic[P]):
 
         In the second shape `data_path` is the dataset's description file, else its folder, and
         `checkpoint` what `get_checkpoint` returns. Returned `weights_path` is uploaded.
+
+        Raises:
+            NotImplementedError: Unless overridden.
         """
         raise NotImplementedError(
             f"{type(self).__name__} has no execute(self) or execute(self, data_path, checkpoint)"
@@ -167,6 +170,7 @@ class BaseTrainAction(BackendHelpers, BaseAction[P], Generic[P]):
 
         Raises:
             FileNotFoundError: There is nothing at `path`.
+            RuntimeError: The backend named no id for the model.
             NoClientError: The run has no backend.
         """
         client = self.client

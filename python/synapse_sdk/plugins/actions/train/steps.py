@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
+from synapse_sdk.plugins.action import awaited
 from synapse_sdk.plugins.actions.train.context import TrainContext
 from synapse_sdk.plugins.actions.train.log_messages import TrainLogMessageCode as Code
 from synapse_sdk.plugins.actions.train.progress import TrainProgressCategories as Progress
@@ -90,7 +91,11 @@ class ConvertDatasetStep(BaseStep[TrainContext]):
 
 
 class TrainExecuteStep(BaseStep[TrainContext]):
-    """Calls the action's `execute(data_path, checkpoint)`."""
+    """Calls the action's `execute`, of whichever of the two shapes it is.
+
+    Args:
+        action: Whose `execute` is called, with data path and checkpoint where it takes them.
+    """
 
     name = Progress.TRAIN
     progress_weight = 0.5
@@ -101,17 +106,21 @@ class TrainExecuteStep(BaseStep[TrainContext]):
 
     def execute(self, context: TrainContext) -> StepResult:
         """Train; a returned `weights_path` is what the next step uploads."""
-        data_path = find_data_path(context)
+        context.data_path = data_path = find_data_path(context)
+        if not self.action.takes_data():
+            context.log_message(Code.TRAIN_STARTED)
+            return self._trained(context, self.action.execute())
         if data_path is None:
             return StepResult(success=False, error=NO_DATA)
-        context.data_path = data_path
         checkpoint = self.action.get_checkpoint()
         if checkpoint:
             name = checkpoint.get("name") or checkpoint.get("path")
             context.log_message(Code.TRAIN_CHECKPOINT, name=name)
         context.log_message(Code.TRAIN_STARTED)
-        returned = self.action.execute(data_path, checkpoint)
-        context.trained = as_dict(returned)
+        return self._trained(context, self.action.execute(data_path, checkpoint))
+
+    def _trained(self, context: TrainContext, returned: Any) -> StepResult:
+        context.trained = as_dict(awaited(returned))
         weights = context.trained.get("weights_path")
         if weights:
             context.model_path = str(weights)

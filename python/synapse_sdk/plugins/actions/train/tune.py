@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from synapse_sdk.plugins.action import awaited
 from synapse_sdk.plugins.actions.backend import param
 from synapse_sdk.plugins.actions.steps_flow import run_steps
 from synapse_sdk.plugins.actions.train.context import TrainContext
@@ -65,9 +66,9 @@ class TuneTrialsStep(BaseStep[TrainContext]):
             reported: dict[str, Any] = {}
             trial._trial_metrics = reported
             if takes_data:
-                returned = as_dict(trial.execute(data_path, trial.get_checkpoint()))
+                returned = as_dict(awaited(trial.execute(data_path, trial.get_checkpoint())))
             else:
-                returned = as_dict(trial.execute())
+                returned = as_dict(awaited(trial.execute()))
             weights = returned.get("weights_path")
             metrics = {**_numbers(returned), **_numbers(reported)}
             rows.append({"trial_id": str(number), **values, **metrics})
