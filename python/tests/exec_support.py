@@ -191,3 +191,54 @@ class Run:
     def error(self) -> dict[str, Any]:
         assert self.last is not None and self.last["type"] == "error", self.last
         return self.last
+
+
+class Server:
+    """An inspection server and its count of requests."""
+
+    def __init__(
+        self,
+        cwd: Path,
+        python: str = sys.executable,
+        env: dict[str, str] | None = None,
+        **more: Any,
+    ) -> None:
+        self.worker = Worker(cwd, python=python, env=env)
+        self.worker.send(command="inspect-server", protocol=1, stdlib=None, **more)
+        self.cwd = cwd
+        self.count = 0
+
+    def ask(
+        self,
+        sources: dict[str, str] | str,
+        target: str = "plugin.train:TrainAction",
+        **more: Any,
+    ) -> int:
+        if isinstance(sources, str):
+            sources = {"plugin/__init__.py": "", "plugin/train.py": sources}
+        module, _, name = target.partition(":")
+        wanted = {"action": "train", "module": module, "object": name, "params": None, "ui": True}
+        self.count += 1
+        message = {
+            "id": self.count,
+            "plugin_dir": str(self.cwd / "the-plugin"),
+            "sources": {name: textwrap.dedent(text) for name, text in sources.items()},
+            "wanted": [wanted],
+            "real": False,
+            **more,
+        }
+        self.worker.send(**message)
+        return self.count
+
+    def one(self, *args: Any, **more: Any) -> dict[str, Any]:
+        """Ask, and return the reply's action `train`, with `stubbed` beside its own keys."""
+        number = self.ask(*args, **more)
+        reply = self.worker.until("inspected")
+        assert reply["id"] == number
+        return {**reply["actions"]["train"], "stubbed": reply["stubbed"]}
+
+    def fields(self, *args: Any, **more: Any) -> dict[str, Any]:
+        """Return the defaults shown in the form."""
+        reply = self.one(*args, **more)
+        assert reply["reason"] is None, reply
+        return {item["name"]: item.get("value") for item in reply["ui_schemas"]}

@@ -5,16 +5,14 @@ from __future__ import annotations
 import glob
 import os
 import sys
-import textwrap
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 sys.path.insert(0, os.path.dirname(__file__))
-from exec_support import Worker
+from exec_support import Server
 
 TRAIN = """
 from pydantic import BaseModel, Field
@@ -36,57 +34,6 @@ PARAMS = """
 from pydantic import BaseModel, Field
 from synapse_sdk.plugins import BaseAction, action
 """
-
-
-class Server:
-    """An inspection server and its count of requests."""
-
-    def __init__(
-        self,
-        cwd: Path,
-        python: str = sys.executable,
-        env: dict[str, str] | None = None,
-        **more: Any,
-    ) -> None:
-        self.worker = Worker(cwd, python=python, env=env)
-        self.worker.send(command="inspect-server", protocol=1, stdlib=None, **more)
-        self.cwd = cwd
-        self.count = 0
-
-    def ask(
-        self,
-        sources: dict[str, str] | str,
-        target: str = "plugin.train:TrainAction",
-        **more: Any,
-    ) -> int:
-        if isinstance(sources, str):
-            sources = {"plugin/__init__.py": "", "plugin/train.py": sources}
-        module, _, name = target.partition(":")
-        wanted = {"action": "train", "module": module, "object": name, "params": None, "ui": True}
-        self.count += 1
-        message = {
-            "id": self.count,
-            "plugin_dir": str(self.cwd / "the-plugin"),
-            "sources": {name: textwrap.dedent(text) for name, text in sources.items()},
-            "wanted": [wanted],
-            "real": False,
-            **more,
-        }
-        self.worker.send(**message)
-        return self.count
-
-    def one(self, *args: Any, **more: Any) -> dict[str, Any]:
-        """Ask, and return the reply's action `train`, with `stubbed` beside its own keys."""
-        number = self.ask(*args, **more)
-        reply = self.worker.until("inspected")
-        assert reply["id"] == number
-        return {**reply["actions"]["train"], "stubbed": reply["stubbed"]}
-
-    def fields(self, *args: Any, **more: Any) -> dict[str, Any]:
-        """Return the defaults shown in the form."""
-        reply = self.one(*args, **more)
-        assert reply["reason"] is None, reply
-        return {item["name"]: item.get("value") for item in reply["ui_schemas"]}
 
 
 @pytest.fixture(scope="module")
@@ -612,73 +559,3 @@ def test_the_first_is_answered_as_the_later_ones_are(tmp_path: Path) -> None:
     assert replies[0]["reason"] is None, replies[0]
     assert replies[0] == replies[1] == replies[2]
     assert server.worker.finish() == 0
-
-
-CHECKED = """
-import torch
-from pathlib import Path
-from typing import Annotated
-from pydantic import AfterValidator, BaseModel, Field, FilePath, SecretStr
-from pydantic import field_validator, model_validator
-from synapse_sdk.plugins import BaseAction
-
-class Optimizer(BaseModel):
-    rate: float = Field(0.1, gt=0)
-
-def there(value: str) -> str:
-    if not torch.hub.has(value):
-        raise ValueError("no such model")
-    return value
-
-class Params(BaseModel):
-    dataset: int
-    epochs: int = Field(5, ge=1)
-    optimizer: Optimizer = Optimizer()
-    weights: FilePath | None = None
-    name: Annotated[str, AfterValidator(there)] | int = "m"
-    key: SecretStr = Field("", max_length=3)
-    %s
-
-class TrainAction(BaseAction[Params]):
-    def execute(self): return {}
-"""
-
-
-def _check(server: Server, given: Any, more: str = "") -> dict[str, str] | None:
-    module, name = "plugin.train", "TrainAction"
-    wanted = {"action": "train", "module": module, "object": name, "params": None, "ui": False}
-    wanted |= {"check": True, "given": given}
-    refused = server.one(CHECKED % more, wanted=[wanted])["refused"]
-    if refused is None:
-        return None
-    return {".".join(map(str, item["loc"])): item["type"] for item in refused}
-
-
-def test_params_are_held_against_their_model(server: Server) -> None:
-    assert _check(server, {"dataset": "7", "epochs": 3}) is None
-    assert _check(server, None) == {"dataset": "missing"}
-    assert _check(server, [1]) == {"": "model_type"}
-    given = {"dataset": "x", "epochs": 0, "optimizer": {"rate": "fast"}}
-    assert _check(server, given) == {
-        "dataset": "int_parsing",
-        "epochs": "greater_than_equal",
-        "optimizer.rate": "float_parsing",
-    }
-    wanted = {"action": "train", "module": "plugin.train", "object": "TrainAction"}
-    wanted |= {"params": None, "ui": False, "check": True, "given": {"dataset": 1, "key": "abcd"}}
-    (item,) = server.one(CHECKED % "", wanted=[wanted])["refused"]
-    assert item["loc"] == ["key"] and item["input"] is None
-
-
-def test_what_only_a_run_can_tell_is_not_refused(server: Server) -> None:
-    # A file that is not there, and a validator that uses what inspection does without.
-    assert _check(server, {"dataset": 1, "weights": "best.pt", "name": "resnet"}) is None
-    # What is certain is told all the same.
-    assert _check(server, {"name": "resnet"}) == {"dataset": "missing"}
-    for more in (
-        "@field_validator('dataset', mode='before')\n    def f(cls, v): return len(v)",
-        "@model_validator(mode='before')\n    def f(cls, v): return {'dataset': 1}",
-        "size: torch.Size = None",
-    ):
-        assert _check(server, {"dataset": "x"}, more) is None
-    assert _check(server, {"dataset": "x"}, "size: int = 1") == {"dataset": "int_parsing"}

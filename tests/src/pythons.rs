@@ -120,7 +120,7 @@ pub fn environment(
 /// # Errors
 /// As of [`environment`].
 pub fn sdk_environment(python: &Python, folder: &Path) -> io::Result<PathBuf> {
-    const NEEDED: [&str; 2] = ["pydantic>=2.1", "urllib3>=1.26,<3"];
+    const NEEDED: [&str; 2] = ["pydantic>=2.3", "urllib3>=1.26,<3"];
     environment(python, &folder.join(name_of(python)), &NEEDED, &[])
 }
 

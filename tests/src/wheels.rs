@@ -19,7 +19,7 @@ use crate::{
 
 /// What the environments that `synapse` makes need, and what the suites install beside it.
 const REAL: [&str; 9] = [
-    "pydantic>=2.1",
+    "pydantic>=2.3",
     "urllib3>=1.26,<3",
     "pytest>=7.0.0",
     "pytest-cov",

@@ -126,7 +126,7 @@ fn by_package(space: &Space, plugin: &str, action: &str, params: &Value) -> Came
     let environment = wheels::environment(
         &wheels::usual_python(),
         "api",
-        &["pydantic>=2.1", "urllib3>=1.26,<3"],
+        &["pydantic>=2.3", "urllib3>=1.26,<3"],
         Index::usual(),
         Path::new(PROGRAM),
     );
@@ -285,7 +285,7 @@ fn their_own_tests_pass() {
     let environment = wheels::environment(
         &wheels::usual_python(),
         "own-tests",
-        &["pydantic>=2.1", "urllib3>=1.26,<3", "pytest"],
+        &["pydantic>=2.3", "urllib3>=1.26,<3", "pytest"],
         Index::usual(),
         Path::new(PROGRAM),
     );

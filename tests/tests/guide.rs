@@ -98,7 +98,7 @@ impl Guide {
         ] {
             space.write(&format!("coco3/{path}"), bytes);
         }
-        let mut wanted = vec!["pydantic>=2.1", "urllib3>=1.26,<3", "pytest>=7.0.0"];
+        let mut wanted = vec!["pydantic>=2.3", "urllib3>=1.26,<3", "pytest>=7.0.0"];
         wanted.extend(["pytest-cov", "pytest-mock"]);
         let environment = wheels::environment(
             &wheels::usual_python(),

@@ -28,7 +28,7 @@ const CHECKERS: [&str; 8] = [
 ];
 /// What the package's own tests need, its light extras included.
 const SUITE: [&str; 9] = [
-    "pydantic>=2.1",
+    "pydantic>=2.3",
     "urllib3>=1.26,<3",
     "pytest>=8",
     "pytest-mock",
@@ -39,7 +39,7 @@ const SUITE: [&str; 9] = [
     "tomli>=2; python_version < '3.11'",
 ];
 /// What the package needs.
-const PACKAGE: [&str; 2] = ["pydantic>=2.1", "urllib3>=1.26,<3"];
+const PACKAGE: [&str; 2] = ["pydantic>=2.3", "urllib3>=1.26,<3"];
 /// Fails unless command and package are installed, find each other, and came alone.
 const LOOK: &str = r#"
 import importlib.metadata, pathlib, subprocess, sys

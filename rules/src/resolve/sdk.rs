@@ -2,7 +2,7 @@
 //! our own pyproject.toml says.
 
 /// What the SDK itself needs in every environment that we make.
-pub const IMPLICIT: [&str; 2] = ["pydantic>=2.1", "urllib3>=1.26,<3"];
+pub const IMPLICIT: [&str; 2] = ["pydantic>=2.3", "urllib3>=1.26,<3"];
 /// The name under which the SDK stands in requirements; it is layered over environments, not
 /// installed into them.
 pub const NAME: &str = "synapse-sdk";

@@ -57,9 +57,11 @@ def parse_params(action: type, params: Any, ctx: RuntimeContext) -> Any:
     except ModelError as error:
         errors = model_errors(error, model)
         lines = "; ".join(_sentence(item) for item in errors)
+        # Whoever prints what led to it would print the input that was left out.
+        cause = error if all("input" in item for item in errors) else None
         raise ValidationError(
             f"Invalid parameters for {_name_of(action)!r}: {lines}", details=errors
-        ) from error
+        ) from cause
 
 
 def model_errors(error: ModelError, model: type[BaseModel]) -> list[dict[str, Any]]:
@@ -73,26 +75,38 @@ def _name_of(action: type) -> str:
 
 def _error(item: Any, model: type[BaseModel]) -> dict[str, Any]:
     found = {"loc": list(item["loc"]), "msg": item["msg"], "type": item["type"]}
-    if not _secret(item["loc"], model):
+    if not _secret(item, model):
         found["input"] = plain(item.get("input"), finite=True)
     return found
 
 
-def _secret(loc: tuple[Any, ...], model: type[BaseModel]) -> bool:
-    if model.model_config.get("hide_input_in_errors"):
-        return True
-    names = [name for name in loc if isinstance(name, str)]
-    # The input of an error about the whole holds every field.
-    fields = (
-        [field for name, field in model.model_fields.items() if _named(name, field, names[0])]
-        if names
-        else list(model.model_fields.values())
-    )
-    return any("Secret" in str(field.annotation) for field in fields)
+def _secret(item: Any, model: type[BaseModel]) -> bool:
+    names = [name for name in item["loc"] if isinstance(name, str)]
+    own = [
+        field for name, field in model.model_fields.items() if names and _named(name, field, names)
+    ]
+    if not own or item["type"] == "missing":
+        # Its input is, or may be meant for, all of the fields.
+        return _hides(model, set())
+    return any(_hides(field.annotation, set()) for field in own)
 
 
-def _named(name: str, field: Any, wanted: str) -> bool:
-    return wanted in (name, field.alias) or wanted == field.validation_alias
+def _hides(part: Any, seen: set[type]) -> bool:
+    """Say whether a type holds a secret, in whatever depth."""
+    # By `type()`: on 3.10 `list[int]` claims to be a class.
+    if issubclass(type(part), type) and issubclass(part, BaseModel):
+        if part in seen:
+            return False
+        seen.add(part)
+        return bool(part.model_config.get("hide_input_in_errors")) or any(
+            _hides(field.annotation, seen) for field in part.model_fields.values()
+        )
+    parts = getattr(part, "__args__", None) or ()
+    return "Secret" in str(part) or any(_hides(inner, seen) for inner in parts)
+
+
+def _named(name: str, field: Any, names: list[str]) -> bool:
+    return names[0] in (name, field.alias) or names[0] == field.validation_alias
 
 
 def _sentence(item: dict[str, Any]) -> str:

@@ -116,7 +116,6 @@ class BaseServeDeployment(BaseAction[P], Generic[P]):
             return info
 
         # Slow to import, and most that import this module never serve.
-        import asyncio
 
         info = await asyncio.get_running_loop().run_in_executor(None, fetch)
         return await self._get_model(info)
