@@ -4,6 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+/// What every reader of JSON can hold; above it there are free ids.
+const HIGHEST_ID: i64 = (1 << 53) - 1;
+
 /// Write, run, test and publish plugins for the Synapse ML platform.
 #[derive(Debug, Parser)]
 #[command(
@@ -307,7 +310,7 @@ pub enum Dataset {
         #[arg(short, long)]
         name: String,
         /// Its id (default: the next free one)
-        #[arg(long)]
+        #[arg(long, value_parser = clap::value_parser!(i64).range(1..=HIGHEST_ID))]
         id: Option<i64>,
         /// Its format: `yolo`, `coco`, `pascal_voc`, `dm_v1` or `dm_v2` (default: what its layout tells)
         #[arg(long)]

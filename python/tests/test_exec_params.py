@@ -77,12 +77,45 @@ def test_params_are_held_against_their_model(server: Server) -> None:
     assert _check(server, given) == {
         "dataset": "int_parsing",
         "epochs": "greater_than_equal",
-        "optimizer.rate": "float_parsing",
     }
     wanted = {"action": "train", "module": "plugin.train", "object": "TrainAction"}
     wanted |= {"params": None, "ui": False, "check": True, "given": {"dataset": 1, "key": "abcd"}}
     (item,) = server.one(CHECKED % "", wanted=[wanted])["refused"]
     assert item["loc"] == ["key"] and item["input"] is None
+
+
+@pytest.mark.parametrize(
+    ("head", "field"),
+    [
+        ("import os", "n: int = Field(1, le=int(os.environ.get('MAXN', '5')))"),
+        ("import os\nMOST = int(os.environ.get('MAXN', '5'))", "n: int = Field(1, le=MOST)"),
+        ("from os import environ as Field5\nMOST = len(Field5)", "n: int = Field(1, le=MOST)"),
+        ("from plugin.limits import MOST", "n: int = Field(1, le=MOST)"),
+        ("from plugin.limits import *", "n: int = Field(1, le=MOST)"),
+        ("from plugin.limits import *", "n: int = int()"),
+        ("import yaml\nN = str if isinstance(yaml.__version__, str) else bytes", "n: N = N()"),
+        ("from typing import Literal\nimport yaml", "n: Literal[tuple(dir(yaml))] = '1'"),
+        ("", "n: int = Field(1, le=len(open('/etc/hostname').read()) * 0)"),
+        ("int = str if __import__('os').environ.get('X') else bool", "n: int = int()"),
+        (
+            "from pydantic import ConfigDict",
+            "model_config = ConfigDict(strict=True)\n    n: float = 1",
+        ),
+    ],
+)
+def test_a_declaration_that_may_mean_something_else_elsewhere_refuses_nothing(
+    server: Server, head: str, field: str
+) -> None:
+    text = "from pydantic import BaseModel, Field\nfrom synapse_sdk.plugins import BaseAction\n"
+    text += f"{head}\n"
+    text += f"class Params(BaseModel):\n    {field}\n    m: int = 1\n"
+    text += "class TrainAction(BaseAction[Params]):\n    def execute(self): return {}\n"
+    sources = {"plugin/__init__.py": "", "plugin/train.py": text}
+    sources["plugin/limits.py"] = "import os\nMOST = int(os.environ.get('MAXN', '5'))\nint = bool\n"
+    wanted = {"action": "train", "module": "plugin.train", "object": "TrainAction", "params": None}
+    wanted |= {"ui": False, "check": True, "given": {"n": "77", "m": "x"}}
+    refused = server.one(sources, wanted=[wanted])["refused"] or []
+    assert [item["loc"] for item in refused] in ([], [["m"]]), refused
 
 
 def test_what_only_a_run_can_tell_is_not_refused(server: Server) -> None:

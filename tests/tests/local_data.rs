@@ -234,6 +234,8 @@ fn what_people_see_of_a_model() {
     space.write("best.pt", "mine");
     step(&["get", "1"]);
     step(&["get", "1", "-o", "none/best.pt"]);
+    // It would never end.
+    step(&["get", "1", "-o", "/dev/full"]);
     assert_eq!(space.read("best.pt"), "mine");
     shown(&space, "models", &text);
     let shown = space
@@ -419,4 +421,14 @@ fn formats_are_known_ones_and_splits_are_named_once() {
         let told = space.synapse(command).expect(0).stdout;
         assert!(told.contains("not known"), "{told}");
     }
+}
+
+#[test]
+fn ids_leave_room_for_more() {
+    let space = space!();
+    dataset(&space);
+    for id in ["0", "9223372036854775807", "9007199254740992"] {
+        add(&space, &["--id", id]).expect(2);
+    }
+    add(&space, &["--id", "9007199254740991"]).expect(0);
 }

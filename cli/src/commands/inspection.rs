@@ -21,9 +21,13 @@ pub(super) fn check(
     action: &str,
     params: &Value,
     session: &Session,
+    offline: bool,
 ) -> Result<(), Failure> {
-    let schemas = app.schemas(session);
-    match inspect::refused(plugin, action, params, schemas.as_ref(), &app.cancel) {
+    let mut schemas = app.served(session);
+    if offline {
+        schemas = schemas.where_it_is();
+    }
+    match inspect::refused(plugin, action, params, &schemas, &app.cancel) {
         Ok(errors) if errors.is_empty() => Ok(()),
         Ok(errors) => Err(action::refused(&errors, action)),
         Err(failure) if failure.kind == FailureKind::Cancelled => Err(failure),

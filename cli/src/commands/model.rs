@@ -67,6 +67,11 @@ fn get(app: &App, id: i64, output: Option<&Path>) -> Result<u8, Failure> {
     } else {
         given
     };
+    // What is no file may never end, and would not keep it.
+    if path.exists() && !path.is_file() {
+        let what = format!("{} is no regular file", path.display());
+        return Err(Failure::user("file-exists", what).hint("choose another place with --output"));
+    }
     let saved = backend.model_save(id, &path).map_err(|error| match error {
         BackendError::Refused(text) => {
             Failure::user("file-exists", text).hint("choose another place with --output")

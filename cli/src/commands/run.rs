@@ -227,16 +227,13 @@ fn environment(
     let session = app.session(root, Arc::<Live>::clone(&live), None, true)?;
     let wish = super::lock::wanted(&args.environment);
     let first = || {
-        if args.environment.offline {
-            // The base environment may have to be made as well.
-            return Ok(());
-        }
         inspection::check(
             app,
             &wanted.plugin,
             &wanted.action.name,
             &wanted.params,
             &session,
+            args.environment.offline,
         )
     };
     let ready =

@@ -81,7 +81,7 @@ class Look:
             missed = why
             found["metadata_reason"] = str(why)
         if wanted.get("check") and missed is None:
-            found["refused"] = refused(target, wanted.get("given"))
+            found["refused"] = refused(target, wanted.get("given"), self._text)
         try:
             if not wanted.get("ui", True):
                 found["syntax"] = missed is not None and missed.syntax
@@ -189,6 +189,13 @@ class Look:
             "excluded": [n for n, field in model.model_fields.items() if _excluded(field)],
             "exclude_model": _marks(model.model_config.get("json_schema_extra")),
         }
+
+    def _text(self, module: str) -> str | None:
+        place = module.replace(".", "/")
+        sources = self.sources.texts if self.sources else {}
+        return next(
+            (sources[p] for p in (f"{place}.py", f"{place}/__init__.py") if p in sources), None
+        )
 
     def _local(self, text: str) -> bool:
         home = os.path.expanduser("~")

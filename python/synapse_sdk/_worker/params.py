@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import ast
+import builtins
+import inspect
+from collections.abc import Callable, Iterator
 from typing import Any, get_args
 
 from synapse_sdk._worker.stubs import stub_in
@@ -13,12 +16,20 @@ _NOT_OURS = ("value_error", "assertion_error", "path_")
 _BEFORE = ("function-before", "function-wrap", "function-plain")
 
 
-def refused(target: Any, given: Any) -> list[dict[str, Any]] | None:
+# Where names come from that mean the same in every environment.
+_KNOWN = ("pydantic", "typing", "typing_extensions", "annotated_types")
+
+
+def refused(
+    target: Any, given: Any, text_of: Callable[[str], str | None]
+) -> list[dict[str, Any]] | None:
     """Return what is certainly wrong with the params `given` to an action; None if nothing is.
 
     Errors that a run in the action's own environment may not have are left out: those of the
-    plugin's validators, and those of models that use an absent module. Each is
-    `{"loc": [...], "message": str, "type": str, "input": ...}`, as a run reports it.
+    plugin's validators, of models that use an absent module, and of fields whose declaration is
+    not written out, since it may depend on variables, files and packages. `text_of` gives a
+    module's source. Each error is `{"loc": [...], "message": str, "type": str, "input": ...}`, as a
+    run reports it.
     """
     from pydantic import ValidationError
 
@@ -37,10 +48,70 @@ def refused(target: Any, given: Any) -> list[dict[str, Any]] | None:
             model.model_validate({} if given is None else given, context={"client": None})
             return None
         except ValidationError as error:
-            return field_errors(_certain(model_errors(error, model))) or None
+            errors = _certain(model_errors(error, model))
+            return field_errors([own for own in errors if _plain(own, model, text_of)]) or None
     except Exception:
         # Whatever the plugin's code does here, a run will tell.
         return None
+
+
+def _plain(error: dict[str, Any], model: Any, text_of: Callable[[str], str | None]) -> bool:
+    """Say whether what an error goes by is written out in the source."""
+    if not error["loc"]:
+        return bool(error["type"] == "model_type")
+    name = error["loc"][0]
+    steps = [step for step in model.__mro__ if name in inspect.get_annotations(step)]
+    owner: Any = steps[0] if steps else None
+    text = text_of(owner.__module__) if owner is not None else None
+    if text is None or model.model_config.get("strict"):
+        return False
+    tree = ast.parse(text)
+    bodies = [
+        own.body
+        for own in tree.body
+        if isinstance(own, ast.ClassDef) and own.name == owner.__qualname__
+    ]
+    if len(bodies) != 1:
+        return False
+    fields = [
+        own
+        for own in bodies[0]
+        if isinstance(own, ast.AnnAssign)
+        and isinstance(own.target, ast.Name)
+        and own.target.id == name
+    ]
+    names = _names_of(tree)
+    if not names.get("*", True):
+        return False
+    return len(fields) == 1 and all(
+        names.get(own.id, hasattr(builtins, own.id)) and own.id not in ("open", "__import__")
+        for part in (fields[0].annotation, fields[0].value)
+        for own in ast.walk(part or ast.Constant(None))
+        if isinstance(own, ast.Name)
+    )
+
+
+def _names_of(tree: ast.Module) -> dict[str, bool]:
+    """Map each name that a module binds anywhere to whether it means the same everywhere."""
+    found: dict[str, bool] = {}
+
+    def bind(name: str, known: bool) -> None:
+        found[name] = known and found.get(name, True)
+
+    for own in ast.walk(tree):
+        if isinstance(own, ast.ImportFrom):
+            known = not own.level and (own.module or "").partition(".")[0] in _KNOWN
+            for alias in own.names:
+                bind(alias.asname or alias.name, known)
+        elif isinstance(own, ast.Import):
+            for alias in own.names:
+                top = alias.name.partition(".")[0]
+                bind(alias.asname or top, top in _KNOWN)
+        elif isinstance(own, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            bind(own.name, False)
+        elif isinstance(own, ast.Name) and isinstance(own.ctx, ast.Store):
+            bind(own.id, False)
+    return found
 
 
 def _certain(errors: list[dict[str, Any]]) -> list[dict[str, Any]]:
