@@ -265,3 +265,16 @@ def test_copies_and_pickles() -> None:
     bare = ActionResult({"a": 1})
     assert bare.raw is bare
     assert pickle.loads(pickle.dumps(bare)) == bare
+
+
+def test_integers_that_readers_of_json_would_round_are_text_with_a_note() -> None:
+    losses = Losses("result")
+    most = {"low": -(1 << 63), "high": (1 << 64) - 1}
+    assert plain(most, finite=True, losses=losses) == most and losses.sentences() == []
+    found = plain({"n": (1 << 64) + 1, "m": 10**5000}, finite=True, losses=losses)
+    assert found["n"] == "18446744073709551617" and found["m"].startswith(("0x", "1000"))
+    assert losses.sentences()[0] == (
+        "result: n is an integer of more than 64 bits, its text is kept"
+    )
+    # Within Python nothing is lost.
+    assert plain(1 << 70) == 1 << 70

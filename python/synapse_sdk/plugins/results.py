@@ -66,14 +66,16 @@ class _Conversion:
         if value is None or value is True or value is False:
             return value
         kind = type(value)
-        if kind is str or kind is int:
+        if kind is str:
             return value
+        if kind is int:
+            return self._integer(value, path)
         if isinstance(value, Enum):
             return self.of(value.value, above, path)
         if isinstance(value, float):
             return self._number(float(value), path)
         if isinstance(value, int):
-            return int(value)
+            return self._integer(int(value), path)
         if isinstance(value, str):
             return str.__str__(value)
         if isinstance(value, PurePath):
@@ -91,6 +93,17 @@ class _Conversion:
             items = [self.of(item, above, path) for item in value]
             return sorted(items, key=lambda item: (type(item).__name__, repr(item)))
         return self._object(value, above, path)
+
+    def _integer(self, value: int, path: _Path) -> int | str:
+        # Readers of JSON elsewhere make a float of it, which loses digits.
+        if not self._finite or -(1 << 63) <= value < 1 << 64:
+            return value
+        self._note(path, "is an integer of more than 64 bits, its text is kept")
+        try:
+            return str(value)
+        except ValueError:
+            # Python refuses to write out thousands of digits.
+            return hex(value)
 
     def _number(self, value: float, path: _Path) -> float | None:
         if not self._finite or math.isfinite(value):
