@@ -93,6 +93,9 @@ def test_params_are_held_against_their_model(server: Server) -> None:
         ("from plugin.limits import MOST", "n: int = Field(1, le=MOST)"),
         ("from plugin.limits import *", "n: int = Field(1, le=MOST)"),
         ("from plugin.limits import *", "n: int = int()"),
+        ("import os\nN = bool if 'X' not in os.environ else str", "n: 'N' = True"),
+        ("", "n: int = Field(1, le=eval('5'))"),
+        ("", "n: int = Field(1, le=len(dir()))"),
         ("import yaml\nN = str if isinstance(yaml.__version__, str) else bytes", "n: N = N()"),
         ("from typing import Literal\nimport yaml", "n: Literal[tuple(dir(yaml))] = '1'"),
         ("", "n: int = Field(1, le=len(open('/etc/hostname').read()) * 0)"),
@@ -116,6 +119,15 @@ def test_a_declaration_that_may_mean_something_else_elsewhere_refuses_nothing(
     wanted |= {"ui": False, "check": True, "given": {"n": "77", "m": "x"}}
     refused = server.one(sources, wanted=[wanted])["refused"] or []
     assert [item["loc"] for item in refused] in ([], [["m"]]), refused
+
+
+def test_choices_that_are_written_out_are_certain(server: Server) -> None:
+    more = "mode: Literal['fast', 'slow'] = 'fast'\n    size: Annotated[int, Field(le=5)] = 1"
+    text = CHECKED.replace("import Annotated", "import Annotated, Literal") % more
+    wanted = {"action": "train", "module": "plugin.train", "object": "TrainAction", "params": None}
+    wanted |= {"ui": False, "check": True, "given": {"dataset": 1, "mode": "x", "size": 6}}
+    refused = server.one(text, wanted=[wanted])["refused"]
+    assert [item["loc"] for item in refused] == [["mode"], ["size"]]
 
 
 def test_what_only_a_run_can_tell_is_not_refused(server: Server) -> None:

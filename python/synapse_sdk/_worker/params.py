@@ -84,11 +84,27 @@ def _plain(error: dict[str, Any], model: Any, text_of: Callable[[str], str | Non
     if not names.get("*", True):
         return False
     return len(fields) == 1 and all(
-        names.get(own.id, hasattr(builtins, own.id)) and own.id not in ("open", "__import__")
-        for part in (fields[0].annotation, fields[0].value)
-        for own in ast.walk(part or ast.Constant(None))
+        names.get(own.id, isinstance(getattr(builtins, own.id, None), type))
         if isinstance(own, ast.Name)
+        # A name in quotes.
+        else not (isinstance(own, ast.Constant) and isinstance(own.value, str) and of_type)
+        for part, of_type in ((fields[0].annotation, True), (fields[0].value, False))
+        for own in _without_literals(part)
     )
+
+
+def _without_literals(part: ast.AST | None) -> Iterator[ast.AST]:
+    """Yield all of an expression but the texts that `Literal[...]` lists."""
+    if part is None:
+        return
+    yield part
+    if isinstance(part, ast.Subscript) and isinstance(part.value, ast.Name):
+        listed = part.slice.elts if isinstance(part.slice, ast.Tuple) else [part.slice]
+        if part.value.id == "Literal" and all(isinstance(own, ast.Constant) for own in listed):
+            yield part.value
+            return
+    for inner in ast.iter_child_nodes(part):
+        yield from _without_literals(inner)
 
 
 def _names_of(tree: ast.Module) -> dict[str, bool]:
