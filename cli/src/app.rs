@@ -23,7 +23,13 @@ use synapse_rules::{
     target::Target,
 };
 
-use crate::{args::Output, credentials, home::Home, signals::Signals};
+use crate::{
+    args::{Connection, Output},
+    credentials::LOCAL,
+    home::Home,
+    profile,
+    signals::Signals,
+};
 
 /// Network calls at once.
 const IO_JOBS: usize = 8;
@@ -46,6 +52,8 @@ pub struct App {
     pub variable: fn(&str) -> Option<OsString>,
     /// For fault tests: called before every state-changing step.
     pub hook: Option<Hook>,
+    /// It was said that others may read the saved tokens.
+    pub warned: OnceLock<()>,
     store: OnceLock<Arc<SqliteStore>>,
 }
 
@@ -85,6 +93,7 @@ impl App {
             counters,
             variable,
             hook,
+            warned: OnceLock::new(),
             store,
         })
     }
@@ -152,21 +161,14 @@ impl App {
 
     /// The target that a login or `--local` chose; without either, why there is none.
     pub fn target(&self, local: bool) -> Result<Arc<Target>, Failure> {
-        let chosen = credentials::load(&self.home.config_file())?;
-        if local || chosen.profile.as_deref() == Some(credentials::LOCAL) {
+        let profile = profile::resolve(self, &Connection::default(), local.then_some(LOCAL))?;
+        if profile.embedded {
             return self.embedded();
         }
-        let token = (self.variable)("SYNAPSE_ACCESS_TOKEN").is_some_and(|token| !token.is_empty());
-        if token || chosen.has_token {
-            let what = "publishing to a platform over HTTP is not in this release yet";
-            return Err(Failure::environment("not-yet", what)
-                .hint("--local publishes into the embedded backend on this machine"));
-        }
-        Err(Failure::environment(
-            "not-authenticated",
-            "Not authenticated. Run synapse login first",
-        )
-        .hint("--local publishes into the embedded backend on this machine and needs no login"))
+        profile.auth()?;
+        let what = "publishing to a platform over HTTP is not in this release yet";
+        Err(Failure::environment("not-yet", what)
+            .hint("--local publishes into the embedded backend on this machine"))
     }
 
     /// Removes files of the embedded backend that interrupted publishes left without a release

@@ -8,6 +8,7 @@ pub mod credentials;
 pub mod home;
 pub mod language;
 pub mod params;
+pub mod profile;
 pub mod record;
 pub mod render;
 pub mod select;

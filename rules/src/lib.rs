@@ -12,6 +12,7 @@ pub mod digests;
 pub mod environment;
 pub mod fileset;
 pub mod inspect;
+pub mod platform;
 pub mod plugin;
 pub mod publish;
 pub mod python;

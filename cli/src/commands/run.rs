@@ -32,7 +32,8 @@ use super::{
 use crate::{
     app::{self, App},
     args::{self, Mode, Selection},
-    credentials, language, params,
+    credentials::Saved,
+    language, params,
     render::{
         DIM, Printer, WARN,
         error::{self, ErrorObject, flatten},
@@ -106,8 +107,8 @@ pub fn run(app: &App, args: &args::Run) -> Result<u8, Failure> {
 fn mode(app: &App, given: Option<Mode>) -> Result<(), Failure> {
     let mode = match given {
         Some(mode) => mode,
-        None => match credentials::load(&app.home.config_file())?
-            .default_mode
+        None => match Saved::load(&app.home.config_file())?
+            .default_mode()
             .as_deref()
         {
             None | Some("local") => Mode::Local,
