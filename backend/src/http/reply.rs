@@ -73,6 +73,8 @@ impl From<BackendError> for Problem {
             | BackendError::NoItem(_)
             | BackendError::NoModel(_)
             | BackendError::NoRun(_)
+            | BackendError::NoApplication(_)
+            | BackendError::NoToken(_)
             | BackendError::NoUpload(_) => StatusCode::NOT_FOUND,
             BackendError::Changed(_) | BackendError::Busy => StatusCode::CONFLICT,
             error if error.is_refusal() => StatusCode::BAD_REQUEST,
