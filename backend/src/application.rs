@@ -113,8 +113,7 @@ impl Embedded {
     /// An application.
     pub fn application(&self, id: i64) -> Result<Application, BackendError> {
         let conn = self.database();
-        let sql =
-            format!("SELECT {COLUMNS} FROM serve_application WHERE id = ?1 AND tenant = ?2");
+        let sql = format!("SELECT {COLUMNS} FROM serve_application WHERE id = ?1 AND tenant = ?2");
         conn.prepare_cached(&sql)
             .and_then(|mut select| {
                 select

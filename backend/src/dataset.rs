@@ -176,9 +176,13 @@ impl Embedded {
         let failed = BackendError::database("read");
         let conn = self.database();
         let mut select = conn
-            .prepare_cached(&format!("SELECT {COLUMNS} FROM dataset WHERE tenant = ?1 ORDER BY id"))
+            .prepare_cached(&format!(
+                "SELECT {COLUMNS} FROM dataset WHERE tenant = ?1 ORDER BY id"
+            ))
             .map_err(&failed)?;
-        let rows = select.query_map([self.tenant()], dataset_of).map_err(&failed)?;
+        let rows = select
+            .query_map([self.tenant()], dataset_of)
+            .map_err(&failed)?;
         rows.collect::<rusqlite::Result<_>>().map_err(failed)
     }
 
@@ -244,15 +248,18 @@ impl Embedded {
             )
             .map_err(&failed)?;
         let rows = select
-            .query_map(params![folder.as_os_str().as_bytes(), self.tenant()], |row| {
-                let file = Scanned {
-                    path: row.get(0)?,
-                    sha256: row.get(1)?,
-                    stat: serve::stat_of(row, 2)?,
-                    settled: row.get(7)?,
-                };
-                Ok((file.path.clone(), file))
-            })
+            .query_map(
+                params![folder.as_os_str().as_bytes(), self.tenant()],
+                |row| {
+                    let file = Scanned {
+                        path: row.get(0)?,
+                        sha256: row.get(1)?,
+                        stat: serve::stat_of(row, 2)?,
+                        settled: row.get(7)?,
+                    };
+                    Ok((file.path.clone(), file))
+                },
+            )
             .map_err(&failed)?;
         rows.collect::<rusqlite::Result<_>>().map_err(failed)
     }

@@ -140,8 +140,7 @@ impl Embedded {
             let tx = conn
                 .transaction_with_behavior(TransactionBehavior::Immediate)
                 .map_err(&failed)?;
-            let model =
-                self
+            let model = self
                 .insert(&tx, fields, &upload.filename, &file, &sums, created)
                 .map_err(&failed)?;
             // One row at a time names a file. Of two who take the same upload, one comes first.

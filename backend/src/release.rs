@@ -292,10 +292,9 @@ impl Embedded {
             .and_then(|mut delete| {
                 let [code, variant, debug, version] = slot_params(slot);
                 delete
-                    .query_row(
-                        [code, variant, debug, version, &self.tenant()],
-                        |row| row.get(0),
-                    )
+                    .query_row([code, variant, debug, version, &self.tenant()], |row| {
+                        row.get(0)
+                    })
                     .optional()
             })
             .map_err(&failed)?
@@ -488,7 +487,7 @@ fn config_text(upload: &Upload<'_>) -> Result<String, serde_json::Error> {
     String::from_utf8(out).map_err(serde::ser::Error::custom)
 }
 
-fn exists(slot: &Slot) -> ClientError {
+pub(crate) fn exists(slot: &Slot) -> ClientError {
     ClientError::Exists(format!("{} already exists", title(slot)))
 }
 

@@ -2,12 +2,15 @@
 //! the token itself is seen once, by whoever makes it.
 
 use std::fmt;
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
 
 use rusqlite::{OptionalExtension, Row, params};
 
 use crate::Embedded;
 use crate::error::BackendError;
-use crate::http::new_token;
+use crate::upload::hex;
 
 /// Whose everything is that no tenant is named for: what the command itself makes and sees.
 pub const DEFAULT_TENANT: &str = "default";
@@ -97,7 +100,8 @@ impl Scopes {
     /// What is not known any more allows nothing.
     fn read(text: &str) -> Self {
         let names = text.split(',');
-        let known = names.filter_map(|name| Scope::ALL.into_iter().find(|own| own.as_str() == name));
+        let known =
+            names.filter_map(|name| Scope::ALL.into_iter().find(|own| own.as_str() == name));
         Self(known.collect())
     }
 }
@@ -135,8 +139,20 @@ pub struct Token {
 pub fn is_tenant(name: &str) -> bool {
     let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     (1..=TENANT).contains(&name.len())
-        && name.bytes().all(|byte| inner(byte) || b"-_".contains(&byte))
+        && name
+            .bytes()
+            .all(|byte| inner(byte) || b"-_".contains(&byte))
         && name.bytes().next().is_some_and(inner)
+}
+
+/// A token that nobody can guess: 64 hex digits.
+pub fn new_token() -> Result<String, BackendError> {
+    let source = Path::new("/dev/urandom");
+    let mut bytes = [0; 32];
+    File::open(source)
+        .and_then(|mut source| source.read_exact(&mut bytes))
+        .map_err(|cause| BackendError::io("read", source, cause))?;
+    Ok(hex(&bytes))
 }
 
 impl Embedded {

@@ -18,8 +18,7 @@ use crate::files::{fill, random_hex};
 /// Seconds after which an upload that nobody went on with, or made something of, is removed.
 pub(crate) const PATIENCE: i64 = 86_400;
 
-const COLUMNS: &str =
-    "id, filename, file, total, reached, md5, sha256, completed, model, release";
+const COLUMNS: &str = "id, filename, file, total, reached, md5, sha256, completed, model, release";
 
 /// A file that arrives in chunks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,13 +97,19 @@ impl Incoming {
 
     /// Takes the right to write away and makes everything durable; says what is there.
     pub(crate) fn seal(&mut self) -> Result<Sums, BackendError> {
+        let sums = self.settle()?;
+        self.sync()?;
+        Ok(sums)
+    }
+
+    /// The same for a file that is only a step on the way to another, which need not last.
+    pub(crate) fn settle(&mut self) -> Result<Sums, BackendError> {
         let path = self.owner.files.path(&self.name);
         let failed = |cause| BackendError::io("write", &path, cause);
         let sums = sums(&mut self.file).map_err(failed)?;
         self.file
             .set_permissions(Permissions::from_mode(0o444))
             .map_err(failed)?;
-        self.sync()?;
         Ok(sums)
     }
 
