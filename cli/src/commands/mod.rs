@@ -15,6 +15,7 @@ pub mod publish;
 pub mod run;
 pub mod runs;
 pub mod status;
+mod token;
 pub mod update_config;
 pub mod worker;
 
