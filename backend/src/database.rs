@@ -52,6 +52,7 @@ const MIGRATIONS: &[&str] = &[
     ) STRICT;
 ",
     include_str!("local_data.sql"),
+    include_str!("agent_jobs.sql"),
 ];
 
 /// Opens the database in `dir`, making and migrating what is missing.

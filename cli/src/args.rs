@@ -104,6 +104,9 @@ pub enum Command {
     /// The Python worker: not for people
     #[command(name = "__worker", hide = true)]
     Worker(Worker),
+    /// The process of a job: for the agent
+    #[command(name = "__job", hide = true)]
+    Job,
     /// A configuration as JSON: for the Python package
     #[command(name = "__config", hide = true)]
     Config {
@@ -359,6 +362,9 @@ pub enum Backend {
         /// Port (default: any free one)
         #[arg(long, default_value_t = 0)]
         port: u16,
+        /// Jobs that the agent runs at once
+        #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
+        jobs: u16,
         /// Stop when standard input is closed: for programs that start it
         #[arg(long, hide = true)]
         until_stdin_closes: bool,

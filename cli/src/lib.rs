@@ -129,6 +129,7 @@ fn run(app: &App, command: &Command) -> Result<u8, Failure> {
         Command::Model(args) => commands::model::run(app, args),
         Command::Backend(args) => commands::backend::run(app, args),
         Command::Worker(_) => Err(commands::worker::misused()),
+        Command::Job => commands::agent_job::run(app),
         Command::Config { path } => commands::config::run(app, path),
     }
 }

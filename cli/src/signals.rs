@@ -56,6 +56,14 @@ impl Signals {
         Diverted(self.clone())
     }
 
+    /// Asks a run to end, or all work where there is none; the second time a run is killed.
+    pub fn end(&self, cancel: &Cancel) {
+        match self.with(|heard| heard.run.clone()) {
+            Some(run) => run.interrupt(Interrupt::End),
+            None => cancel.cancel(),
+        }
+    }
+
     fn take(&self, origin: &Origin, cancel: &Cancel) {
         let (count, run) = self.with(|heard| {
             heard.count += 1;

@@ -3,6 +3,7 @@
 //! Owns [`Server`]: the thread that serves, how it starts and how it stops. Each noun of the
 //! interface has a module of its own.
 
+mod agents;
 mod announce;
 mod body;
 mod console;
@@ -14,6 +15,7 @@ mod jobs;
 mod logs;
 mod models;
 mod paging;
+mod plugins;
 mod releases;
 mod reply;
 mod uploads;
@@ -39,6 +41,7 @@ pub use announce::{Announced, running};
 use self::announce::Announcement;
 use self::reply::Problem;
 use crate::Embedded;
+use crate::agent::Desk;
 use crate::error::BackendError;
 use crate::upload::hex;
 
@@ -69,6 +72,7 @@ pub(crate) struct Inner {
     url: String,
     port: u16,
     token: String,
+    agent: Option<Desk>,
     stopping: watch::Receiver<bool>,
 }
 
@@ -97,6 +101,16 @@ impl Server {
         address: SocketAddr,
         token: String,
     ) -> Result<Running, BackendError> {
+        Self::start_with(embedded, address, token, None)
+    }
+
+    /// The same, with an agent that runs what is asked for.
+    pub fn start_with(
+        embedded: Arc<Embedded>,
+        address: SocketAddr,
+        token: String,
+        agent: Option<Desk>,
+    ) -> Result<Running, BackendError> {
         if !address.ip().is_loopback() {
             let text = format!("{address} is not on the loopback interface");
             return Err(BackendError::Refused(text));
@@ -117,6 +131,7 @@ impl Server {
             url: url.clone(),
             port,
             token: token.clone(),
+            agent,
             stopping,
         });
         let thread = std::thread::Builder::new()
@@ -221,6 +236,9 @@ async fn rounds(inner: &Shared, announcement: &Announcement) {
 fn router(inner: &Shared) -> Router {
     Router::new()
         .route("/health/", get(health::get))
+        .route("/agents/", get(agents::list))
+        .route("/agents/{id}/", get(agents::get))
+        .route("/plugins/{code}/run/", post(plugins::run))
         .route("/plugin_releases/", get(releases::list))
         .route("/plugin_releases/{id}/", get(releases::get))
         .route("/jobs/", get(jobs::list).post(jobs::create))

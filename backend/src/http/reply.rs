@@ -15,8 +15,10 @@ use crate::error::BackendError;
 pub(crate) type Reply = Result<Response, Problem>;
 
 /// Paths that end with a slash, by their first part.
-const ROOTS: [&str; 8] = [
+const ROOTS: [&str; 10] = [
     "health",
+    "agents",
+    "plugins",
     "plugin_releases",
     "jobs",
     "logs",
@@ -73,8 +75,12 @@ impl From<BackendError> for Problem {
             | BackendError::NoItem(_)
             | BackendError::NoModel(_)
             | BackendError::NoRun(_)
-            | BackendError::NoUpload(_) => StatusCode::NOT_FOUND,
-            BackendError::Changed(_) | BackendError::Busy => StatusCode::CONFLICT,
+            | BackendError::NoUpload(_)
+            | BackendError::Missing(_) => StatusCode::NOT_FOUND,
+            BackendError::Changed(_) | BackendError::Busy | BackendError::Taken(_) => {
+                StatusCode::CONFLICT
+            }
+            BackendError::Full(_) => StatusCode::TOO_MANY_REQUESTS,
             error if error.is_refusal() => StatusCode::BAD_REQUEST,
             BackendError::Io { cause, .. } => match cause.kind() {
                 std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {

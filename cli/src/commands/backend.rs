@@ -11,9 +11,13 @@ use std::{
 };
 
 use serde_json::json;
-use synapse_backend::http::{Running, Server, new_token};
+use synapse_backend::{
+    agent::Agent,
+    http::{Running, Server, new_token},
+};
 use synapse_engine::Failure;
 
+use super::agent_job::Processes;
 use crate::{
     app::App,
     args::Backend,
@@ -27,9 +31,10 @@ const ROUND: Duration = Duration::from_millis(50);
 pub fn run(app: &App, args: &Backend) -> Result<u8, Failure> {
     let Backend::Serve {
         port,
+        jobs,
         until_stdin_closes,
     } = args;
-    let server = start(app, *port)?;
+    let (server, agent) = start(app, *port, *jobs)?;
     say(app, &server, *until_stdin_closes);
     let closed = Arc::new(AtomicBool::new(false));
     if *until_stdin_closes {
@@ -48,15 +53,21 @@ pub fn run(app: &App, args: &Backend) -> Result<u8, Failure> {
         std::thread::sleep(ROUND);
     }
     server.stop();
+    drop(agent);
     Ok(0)
 }
 
-/// Starts to serve the backend of this user.
-pub fn start(app: &App, port: u16) -> Result<Running, Failure> {
+/// Starts to serve the backend of this user, with an agent that runs so many jobs at once.
+pub fn start(app: &App, port: u16, jobs: u16) -> Result<(Running, Agent), Failure> {
     let failed = |error| app.backend_failure(&error);
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let token = new_token().map_err(failed)?;
-    Server::start(Arc::new(app.backend()?), address, token).map_err(failed)
+    let backend = Arc::new(app.backend()?);
+    let processes = Processes::new(app);
+    let agent = Agent::start(&backend, processes, usize::from(jobs)).map_err(failed)?;
+    let desk = Some(agent.desk());
+    let server = Server::start_with(backend, address, token, desk).map_err(failed)?;
+    Ok((server, agent))
 }
 
 fn say(app: &App, server: &Running, for_a_program: bool) {

@@ -1,10 +1,12 @@
 //! The commands, each in a file named for it.
 
+pub mod agent_job;
 mod attempt;
 pub mod backend;
 pub mod cache;
 pub mod config;
 pub mod dataset;
+mod execution;
 pub mod explain;
 mod inspection;
 pub mod lock;

@@ -10,23 +10,21 @@ use std::{
 
 use serde_json::{Value, json};
 use synapse_engine::{Decision, Digest, Failure, FailureKind, GraphBuilder, NodeReport, NodeState};
-use synapse_python::PROTOCOL;
 use synapse_rules::{
     action::{self, RunNode},
-    config::{self, Config},
+    config::Config,
     environment::Ready,
-    plugin::{self, Plugin},
+    plugin,
     worker::{
-        Launcher,
         ending::Ending,
         host::Report,
         limits::{self, Limits},
-        protocol::{RunPlugin, RunRequest},
     },
 };
 
 use super::{
-    attempt::{Kept, OneRun, configured},
+    attempt::{Kept, configured},
+    execution::{self, Wanted},
     inspection::{self, Looked},
 };
 use crate::{
@@ -43,15 +41,6 @@ use crate::{
     select::{self, Otherwise, Selected},
     terminal::Terminal,
 };
-
-/// What is to be run.
-struct Wanted {
-    plugin: Arc<Plugin>,
-    config: Config,
-    action: config::Action,
-    params: Value,
-    limits: Limits,
-}
 
 /// Runs the command; returns the exit code.
 pub fn run(app: &App, args: &args::Run) -> Result<u8, Failure> {
@@ -154,24 +143,8 @@ fn load(
             .at(place)
             .hint("name the plugin's folder with --path"));
     }
-    let path = plugin.config_path();
-    let shown = path.display().to_string();
-    let bytes = synapse_rules::fileset::read_regular(&path).map_err(|error| {
-        Failure::user("unreadable", format!("cannot read {shown}: {error}")).at(shown.clone())
-    })?;
-    let action = action::find(&config, &args.action, &shown)?.clone();
-    action::check_entrypoint(&plugin, &config, &action.name, &bytes)?;
-    let plugin = Arc::new(plugin);
-    Ok((
-        Wanted {
-            plugin,
-            config,
-            action,
-            params,
-            limits,
-        },
-        selected,
-    ))
+    let wanted = execution::wanted(plugin, config, &args.action, params, limits)?;
+    Ok((wanted, selected))
 }
 
 /// The plugin that the arguments name: by folder, by code, or the one here.
@@ -226,19 +199,7 @@ fn environment(
     let live = Arc::new(Live::new(&app.output));
     let session = app.session(root, Arc::<Live>::clone(&live), None, true)?;
     let wish = super::lock::wanted(&args.environment);
-    let first = || {
-        inspection::check(
-            app,
-            &wanted.plugin,
-            &wanted.action.name,
-            &wanted.params,
-            &session,
-            args.environment.offline,
-        )
-    };
-    let ready =
-        app.environments(&session)
-            .ready_after(&wanted.plugin, &wanted.config, &wish, &first);
+    let ready = execution::environment(app, wanted, &session, &wish);
     live.finish();
     ready
 }
@@ -253,28 +214,14 @@ fn execute(
     live: &Arc<LiveRun>,
     root: &Path,
 ) -> Result<(Option<Report>, NodeReport, Kept), Failure> {
-    let cannot = |what: &str, error: &io::Error| {
-        let what = format!("cannot {what}: {error}");
-        Failure::environment("store", what).hint("check the folder's permissions and its disk")
+    let given = execution::Given {
+        variables: app.variables(),
+        language: args.lang.clone(),
+        debug: !args.no_debug,
+        backend: Arc::new(app.backend()?),
     };
-    let store = &app.home.store;
-    // Opening it makes the folder as it has to be.
-    app.store()?;
-    let sdk = synapse_python::materialise(&store.join("sdk"))
-        .map_err(|error| cannot("unpack the SDK", &error))?;
-    let (scratch, cache) = (store.join("tmp"), store.join("downloads"));
-    for folder in [&scratch, &cache] {
-        fs::create_dir_all(folder).map_err(|error| cannot("make a folder", &error))?;
-    }
-    let synapse = app::executable();
-    let surroundings = action::surroundings(
-        &app.variables(),
-        &ready.interpreter,
-        &wanted.config.env,
-        &wanted.limits,
-        &synapse,
-    );
-    let mut notes = surroundings.notes;
+    let live = Arc::<LiveRun>::clone(live);
+    let (mut one, mut notes) = execution::prepare(app, wanted, ready, given, live)?;
     let cacheable = action::is_cacheable(&wanted.config, &wanted.action.name);
     if args.reuse && !cacheable {
         let name = &wanted.action.name;
@@ -288,28 +235,9 @@ fn execute(
     // Who reads the document finds them there; people need them once.
     notes.retain(|_| app.output.is_machine());
     let reuse = args.reuse && cacheable;
-    let launcher = Launcher {
-        synapse,
-        interpreter: ready.interpreter.executable.clone(),
-        libpython: ready.interpreter.libpython.clone(),
-        sdk,
-    };
-    let kept = Arc::new(Mutex::new(Kept {
-        notes,
-        ..Kept::default()
-    }));
-    let one = OneRun {
-        backend: Arc::new(app.backend()?),
-        signals: app.signals.clone(),
-        live: Arc::clone(live),
-        kept: Arc::clone(&kept),
-        launcher,
-        environment: surroundings.environment,
-        scratch,
-        limits: wanted.limits,
-        request: request(args, wanted, &cache),
-        configured: configured(app)?,
-    };
+    let kept = Arc::clone(&one.kept);
+    kept.lock().unwrap_or_else(PoisonError::into_inner).notes = notes;
+    one.configured = configured(app)?;
     let node = Arc::new(RunNode {
         plugin: Arc::clone(&wanted.plugin),
         action: wanted.action.name.clone(),
@@ -379,32 +307,6 @@ fn variables(app: &App, config: &Config, reuse: bool) -> Result<Digest, Failure>
     Ok(Digest::of(&hashed))
 }
 
-fn request(args: &args::Run, wanted: &Wanted, cache: &Path) -> RunRequest {
-    let config = &wanted.config;
-    RunRequest {
-        command: "run",
-        protocol: PROTOCOL,
-        plugin: RunPlugin {
-            dir: wanted.plugin.source.folder(),
-            code: config.code.clone(),
-            version: config.version.to_string(),
-            name: config.name.clone(),
-            category: config.category.to_string(),
-            config: config.json.clone(),
-        },
-        action: wanted.action.name.clone(),
-        entrypoint: wanted.action.entrypoint.text.clone(),
-        params: wanted.params.clone(),
-        job_id: String::new(),
-        language: args.lang.clone(),
-        debug: !args.no_debug,
-        backend: None,
-        checkpoint: None,
-        cache: cache.to_owned(),
-        result_file: None,
-    }
-}
-
 /// A run that is over.
 struct Done<'a> {
     start: Instant,
@@ -439,18 +341,7 @@ fn finish(app: &App, live: &LiveRun, done: Done<'_>) -> u8 {
         if let Ending::Returned(returned) = &report.ending {
             notes.extend(returned.warnings.clone());
         }
-        let left = report
-            .left
-            .iter()
-            .map(|left| format!("{} ({})", left.name, left.pid));
-        let left: Vec<String> = left.collect();
-        if !left.is_empty() {
-            let what = match left.len() {
-                1 => "a process that the action had left behind was ended".to_owned(),
-                count => format!("{count} processes that the action had left behind were ended"),
-            };
-            notes.push(format!("{what}: {}", left.join(", ")));
-        }
+        notes.extend(execution::left(report));
     }
     notes.extend(
         kept.summary
@@ -497,7 +388,7 @@ fn finish(app: &App, live: &LiveRun, done: Done<'_>) -> u8 {
             }),
             stages: stages.chain([stage_object(action::STAGE, &node)]).collect(),
             reused,
-            ending: report.as_ref().map(|report| ending_name(&report.ending)),
+            ending: report.as_ref().map(|report| execution::ending_name(&report.ending)),
             result: value("value").unwrap_or_default(),
             model: value("model").and_then(|model| model.as_str().map(str::to_owned)),
             progress: object(kept.summary.progress),
@@ -574,17 +465,5 @@ fn stage_object(stage: &str, report: &NodeReport) -> StageObject {
         decision,
         reasons,
         ms: report.ms,
-    }
-}
-
-fn ending_name(ending: &Ending) -> &'static str {
-    match ending {
-        Ending::Returned(_) => "returned",
-        Ending::Raised(_) => "raised",
-        Ending::Exited { .. } => "exited",
-        Ending::Killed { .. } => "killed",
-        Ending::OutOfMemory { .. } => "out-of-memory",
-        Ending::TimedOut { .. } => "timed-out",
-        Ending::Interrupted { .. } => "interrupted",
     }
 }

@@ -141,7 +141,8 @@ fn read(
         let step = follower
             .step(backend)
             .map_err(|error| app.backend_failure(&error))?;
-        take(step.output, step.events);
+        let events = step.events.into_iter().map(|(_, event)| event).collect();
+        take(step.output, events);
         if step.over.is_some() {
             return Ok(step.over);
         }
