@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use synapse_rules::platform::Secret;
 
 /// What every reader of JSON can hold; above it there are free ids.
 const HIGHEST_ID: i64 = (1 << 53) - 1;
@@ -54,6 +55,25 @@ impl Output {
     pub fn is_machine(&self) -> bool {
         self.json || self.events
     }
+}
+
+/// Which platform a command talks to.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Platform")]
+pub struct Connection {
+    /// Saved login to use; `local` is the embedded backend on this machine
+    #[arg(long, value_name = "NAME")]
+    pub profile: Option<String>,
+    /// Address of the platform (default: that of the login, or https://api.synapse.sh)
+    #[arg(long, value_name = "URL")]
+    pub host: Option<String>,
+    /// Token; - reads it from standard input. Better than here, where others can see it, it is in
+    /// `SYNAPSE_ACCESS_TOKEN`
+    #[arg(long, value_name = "TOKEN|-")]
+    pub token: Option<Secret>,
+    /// Send the token over plain http to another machine, though it can be read on the way
+    #[arg(long)]
+    pub allow_http: bool,
 }
 
 /// When to colour.
@@ -379,6 +399,24 @@ pub struct Worker {
     pub arguments: Vec<std::ffi::OsString>,
 }
 
+/// Where a publish goes.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Where to")]
+pub struct To {
+    /// The embedded backend on this machine; needs no login
+    #[arg(long, conflicts_with_all = ["target", "profile", "host"])]
+    pub local: bool,
+    /// A saved login to publish to, such as staging; may be repeated
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["profile", "host", "token"])]
+    pub target: Vec<String>,
+    /// Ask what is published, also where a target said so within a day
+    #[arg(long)]
+    pub verify: bool,
+    /// Which platform.
+    #[command(flatten)]
+    pub connection: Connection,
+}
+
 /// Which plugins.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Which plugins")]
@@ -420,9 +458,6 @@ pub struct Publish {
     /// Skip confirmation prompts
     #[arg(short, long)]
     pub yes: bool,
-    /// Publish into the embedded backend on this machine; needs no login
-    #[arg(long)]
-    pub local: bool,
     /// Raise the version of plugins whose content differs from what is published
     #[arg(long, value_name = "LEVEL")]
     pub bump: Option<Bump>,
@@ -435,6 +470,9 @@ pub struct Publish {
     /// Publish files matching PATTERN although they look like credentials; may be repeated
     #[arg(long, value_name = "PATTERN")]
     pub allow_secret: Vec<String>,
+    /// Where to.
+    #[command(flatten)]
+    pub to: To,
     /// Which plugins.
     #[command(flatten)]
     pub selection: Selection,
@@ -466,12 +504,12 @@ pub struct Plan {
     /// Plan debug releases
     #[arg(long)]
     pub debug: bool,
-    /// Plan for the embedded backend on this machine
-    #[arg(long)]
-    pub local: bool,
     /// Publish files matching PATTERN although they look like credentials; may be repeated
     #[arg(long, value_name = "PATTERN")]
     pub allow_secret: Vec<String>,
+    /// Where to.
+    #[command(flatten)]
+    pub to: To,
     /// Which plugins.
     #[command(flatten)]
     pub selection: Selection,
@@ -491,17 +529,17 @@ pub struct Explain {
     /// Explain debug releases
     #[arg(long)]
     pub debug: bool,
-    /// Explain for the embedded backend on this machine
-    #[arg(long)]
-    pub local: bool,
+    /// Where to.
+    #[command(flatten)]
+    pub to: To,
 }
 
 /// `synapse status`.
 #[derive(Debug, Args)]
 pub struct Status {
-    /// Compare with the embedded backend on this machine
-    #[arg(long)]
-    pub local: bool,
+    /// Where to.
+    #[command(flatten)]
+    pub to: To,
     /// Which plugins.
     #[command(flatten)]
     pub selection: Selection,

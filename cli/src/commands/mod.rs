@@ -38,7 +38,7 @@ use crate::{
 fn look(
     app: &App,
     selected: &Selected,
-    target: Option<&Arc<Target>>,
+    targets: &[Arc<Target>],
     options: &Options,
 ) -> Result<Vec<PluginReport>, Failure> {
     let live = Arc::new(Live::new(&app.output));
@@ -50,7 +50,7 @@ fn look(
     };
     let publish = Publish {
         options: &options,
-        target: target.cloned(),
+        targets: targets.to_vec(),
         session: &session,
         workspace: &selected.workspace,
         schemas: app.schemas(&session),
@@ -133,7 +133,10 @@ fn blob_path(store: &Path, blob: &synapse_engine::Digest) -> Option<String> {
 }
 
 /// The name nearest to `given`, if one is near enough to be what was meant.
-fn nearest<'n>(given: &str, names: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
+pub(crate) fn nearest<'n>(
+    given: &str,
+    names: impl IntoIterator<Item = &'n str>,
+) -> Option<&'n str> {
     let limit = (given.chars().count() / 3).clamp(1, 3);
     names
         .into_iter()
