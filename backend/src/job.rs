@@ -16,16 +16,19 @@ use crate::run::{COLUMNS, LOST_JOB, Run, RunEvent, RunStatus, RunUpdate, identit
 /// What there is instead of something that was named is listed up to here.
 const LISTED: usize = 8;
 
+/// What stands for the version of the debug release.
+const DEBUG: &str = "debug";
+
 /// What is asked of an agent.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Asked {
     /// Plugin code.
     pub plugin: String,
-    /// Version; the newest formal release, or the debug one, when absent.
+    /// Version, or `debug` for the debug release; the newest formal release when absent.
     pub version: Option<String>,
     /// Customer variant.
     pub variant: Option<String>,
-    /// The debug release is meant.
+    /// Where no formal release fits, the debug one is meant.
     pub debug: bool,
     /// Name of the action.
     pub action: String,
@@ -102,20 +105,27 @@ impl Embedded {
             let text = format!("there is no plugin `{}`; {there}", asked.plugin);
             return Err(BackendError::Missing(text));
         }
-        let fits = |release: &&Release| {
-            let slot = &release.slot;
-            let version = asked.version.as_ref();
-            slot.variant == asked.variant
-                && slot.debug == asked.debug
-                && version.is_none_or(|version| *version == slot.version)
-        };
         let newest = |release: &&Release| release.slot.version.parse::<Version>().ok();
-        let Some(release) = all.iter().filter(fits).max_by_key(newest) else {
-            let wanted = match (asked.debug, &asked.version) {
-                (true, None) => "debug release".to_owned(),
-                (true, Some(version)) => format!("debug release {version}"),
-                (false, None) => "formal release".to_owned(),
-                (false, Some(version)) => format!("release {version}"),
+        let version = asked.version.as_deref();
+        let of_variant = |release: &&Release| release.slot.variant == asked.variant;
+        let fits = |release: &&Release| {
+            let own = release.slot.version.as_str();
+            version.is_none_or(|version| {
+                version == own || (version == DEBUG && release.slot.debug)
+            })
+        };
+        let mut all_fit = all.iter().filter(of_variant).filter(fits);
+        let formal = all_fit.clone().filter(|release| !release.slot.debug);
+        let with_debug = asked.debug || version == Some(DEBUG);
+        let found = formal
+            .max_by_key(newest)
+            .or_else(|| all_fit.find(|release| with_debug && release.slot.debug));
+        let Some(release) = found else {
+            let wanted = match version {
+                None if asked.debug => "release".to_owned(),
+                None => "formal release".to_owned(),
+                Some(DEBUG) => "debug release".to_owned(),
+                Some(version) => format!("release {version}"),
             };
             let mut known: Vec<&Release> = all.iter().collect();
             known.sort_by_key(|release| Reverse(newest(release)));

@@ -154,6 +154,7 @@ pub fn run(app: &App) -> Result<u8, Failure> {
     let task = Task {
         app,
         backend: Arc::new(backend),
+        stopped: Arc::default(),
         lost: Arc::default(),
         order: &order,
     };
@@ -169,6 +170,7 @@ pub fn run(app: &App) -> Result<u8, Failure> {
 struct Task<'a> {
     app: &'a App,
     backend: Arc<Embedded>,
+    stopped: Arc<AtomicBool>,
     lost: Arc<AtomicBool>,
     order: &'a Order,
 }
@@ -177,7 +179,8 @@ impl Task<'_> {
     /// Hears of the server, on a thread of its own: that the job is to end, or that the server
     /// has.
     fn listen(&self) {
-        let (lost, signals, cancel) = (
+        let (stopped, lost, signals, cancel) = (
+            Arc::clone(&self.stopped),
             Arc::clone(&self.lost),
             self.app.signals.clone(),
             self.app.cancel.clone(),
@@ -186,6 +189,7 @@ impl Task<'_> {
             let mut line = String::new();
             while io::stdin().read_line(&mut line).is_ok_and(|read| read > 0) {
                 if line.trim_end() == STOP {
+                    stopped.store(true, Ordering::Relaxed);
                     signals.end(&cancel);
                 }
                 line.clear();
@@ -256,6 +260,7 @@ impl Task<'_> {
         let folder = order.folder.clone();
         one.job = Some(Job {
             id: order.job,
+            stopped: Arc::clone(&self.stopped),
             lost: Arc::clone(&self.lost),
             meta: json!({"environment": environment(&ready)}),
             tidy: Arc::new(move || tidy(&folder, &paths)),

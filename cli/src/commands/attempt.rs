@@ -73,6 +73,8 @@ pub(super) struct OneRun {
 pub(super) struct Job {
     /// Its id.
     pub(super) id: i64,
+    /// Set when somebody asked for its end.
+    pub(super) stopped: Arc<AtomicBool>,
     /// Set when the server that it was for is gone.
     pub(super) lost: Arc<AtomicBool>,
     /// What else is to be recorded of it.
@@ -113,6 +115,14 @@ impl Job {
             };
         }
         let Ok(report) = report else { return end };
+        // Whatever it raised while it unwound: it ended because it was asked to.
+        let stopped = self.stopped.load(Ordering::Relaxed)
+            && !matches!(report.ending, Ending::Returned(_));
+        let status = if stopped {
+            Some(RunStatus::Stopped)
+        } else {
+            end.status
+        };
         let (model, warnings) = match &report.ending {
             Ending::Returned(returned) => (returned.model.clone(), returned.warnings.clone()),
             _ => (None, Vec::new()),
@@ -131,6 +141,7 @@ impl Job {
             "files": files,
         });
         RunUpdate {
+            status,
             meta: Some(meta),
             ..end
         }

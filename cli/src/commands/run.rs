@@ -1,7 +1,7 @@
 //! `synapse plugin run`.
 
 use std::{
-    fs, io,
+    io,
     path::Path,
     sync::{Arc, Mutex, PoisonError},
     time::Instant,
@@ -23,12 +23,14 @@ use synapse_rules::{
 
 use super::{
     attempt::{Kept, configured},
+    choice::{self, Choice},
     execution::{self, Wanted},
     inspection::{self, Looked},
+    remote,
 };
 use crate::{
     app::{self, App},
-    args::{self, Mode, Selection},
+    args::{self, Mode},
     credentials::Saved,
     language, params,
     render::{
@@ -38,14 +40,17 @@ use crate::{
         progress::Live,
         run::{self as view, Document, EnvironmentObject, LiveRun, StageObject},
     },
-    select::{self, Otherwise, Selected},
+    select::Selected,
     terminal::Terminal,
 };
 
 /// Runs the command; returns the exit code.
-pub fn run(app: &App, args: &args::Run) -> Result<u8, Failure> {
+pub fn run(app: &App, choice: Choice<'_>, args: &args::RunOptions) -> Result<u8, Failure> {
     let start = Instant::now();
-    mode(app, args.mode)?;
+    if mode(app, args.mode)? == Mode::Remote {
+        return remote::run(app, choice, args, start);
+    }
+    remote::only_there(args)?;
     language::check(args.lang.as_deref())?;
     let limits = Limits {
         gpus: args.gpus,
@@ -54,7 +59,7 @@ pub fn run(app: &App, args: &args::Run) -> Result<u8, Failure> {
         timeout: args.timeout.as_deref().map(limits::timeout).transpose()?,
     };
     let given = params::read(args.params.as_deref(), &app.cwd, io::stdin().lock())?;
-    let (wanted, selected) = load(app, args, given, limits)?;
+    let (wanted, selected) = load(app, choice, args, given, limits)?;
     let root = &selected.root;
     let live = Arc::new(LiveRun::new(&app.output, !args.no_debug));
     warn(app, &wanted.plugin.head.warnings);
@@ -91,8 +96,8 @@ pub fn run(app: &App, args: &args::Run) -> Result<u8, Failure> {
     ))
 }
 
-/// Only one mode is there yet.
-fn mode(app: &App, given: Option<Mode>) -> Result<(), Failure> {
+/// The mode that is asked for, of those that are there yet.
+fn mode(app: &App, given: Option<Mode>) -> Result<Mode, Failure> {
     let mode = match given {
         Some(mode) => mode,
         None => match Saved::load(&app.home.config_file())?
@@ -113,10 +118,9 @@ fn mode(app: &App, given: Option<Mode>) -> Result<(), Failure> {
         },
     };
     let (name, what) = match mode {
-        Mode::Local => return Ok(()),
+        mode @ (Mode::Local | Mode::Remote) => return Ok(mode),
         Mode::Task => ("task", "the one that runs actions on Ray clusters"),
         Mode::Job => ("job", "the one that runs actions on Ray clusters"),
-        Mode::Remote => ("remote", "the one that runs actions on a platform"),
     };
     let what = format!("--mode {name} comes with a later release: {what}");
     Err(Failure::environment("not-yet", what).hint("--mode local runs it on this machine"))
@@ -125,11 +129,12 @@ fn mode(app: &App, given: Option<Mode>) -> Result<(), Failure> {
 /// Finds and loads the plugin, its configuration and the action, and refuses what cannot run.
 fn load(
     app: &App,
-    args: &args::Run,
+    choice: Choice<'_>,
+    args: &args::RunOptions,
     params: Value,
     limits: Limits,
 ) -> Result<(Wanted, Selected), Failure> {
-    let selected = pick(app, args)?;
+    let selected = choice::pick(app, args)?;
     let (plugin, config) = super::lock::load(app, &selected)?;
     if let Some(code) = args.plugin.as_deref()
         && code != plugin.head.code
@@ -143,39 +148,10 @@ fn load(
             .at(place)
             .hint("name the plugin's folder with --path"));
     }
-    let wanted = execution::wanted(plugin, config, &args.action, params, limits)?;
+    let shown = plugin.config_path().display().to_string();
+    let action = choice.name(&config, &shown)?;
+    let wanted = execution::wanted(plugin, config, &action, params, limits)?;
     Ok((wanted, selected))
-}
-
-/// The plugin that the arguments name: by folder, by code, or the one here.
-fn pick(app: &App, args: &args::Run) -> Result<Selected, Failure> {
-    let folder = |plugin: Vec<String>| Selection {
-        path: args.path.clone(),
-        plugin,
-        ..Selection::default()
-    };
-    let Some(code) = &args.plugin else {
-        let here = args
-            .path
-            .as_ref()
-            .map_or_else(|| app.cwd.clone(), |path| app.cwd.join(path));
-        let is_workspace = here.join(synapse_rules::workspace::FILE).is_file();
-        return select::select(app, &folder(Vec::new()), Otherwise::Refuse).map_err(|failure| {
-            if failure.code == "config-not-found" && is_workspace {
-                return failure.hint(
-                    "this is a workspace: name the plugin with --plugin CODE, or its folder with --path",
-                );
-            }
-            failure
-        });
-    };
-    match select::select(app, &folder(vec![code.clone()]), Otherwise::Refuse) {
-        // Without a workspace it is the plugin here, or none.
-        Err(failure) if failure.code == "no-workspace" => {
-            select::select(app, &folder(Vec::new()), Otherwise::Refuse)
-        }
-        selected => selected,
-    }
 }
 
 fn warn(app: &App, warnings: &[plugin::Warning]) {
@@ -192,7 +168,7 @@ fn warn(app: &App, warnings: &[plugin::Warning]) {
 /// would refuse are refused before that.
 fn environment(
     app: &App,
-    args: &args::Run,
+    args: &args::RunOptions,
     wanted: &Wanted,
     root: &Path,
 ) -> Result<Ready, Failure> {
@@ -208,7 +184,7 @@ fn environment(
 /// kept of it.
 fn execute(
     app: &App,
-    args: &args::Run,
+    args: &args::RunOptions,
     wanted: &Wanted,
     ready: &Ready,
     live: &Arc<LiveRun>,
@@ -335,9 +311,6 @@ fn finish(app: &App, live: &LiveRun, done: Done<'_>) -> u8 {
         (_, Some(failure)) => Some(failure.clone()),
         (_, None) => Some(Failure::cancelled()),
     };
-    let code = failure
-        .as_ref()
-        .map_or(0, |failure| error::exit_code(failure.kind));
     let reused = node.state == NodeState::Done && report.is_none();
     let value = |name: &str| {
         node.outcome
@@ -345,75 +318,82 @@ fn finish(app: &App, live: &LiveRun, done: Done<'_>) -> u8 {
             .and_then(|outcome| outcome.get(name))
             .cloned()
     };
-    if app.output.is_machine() {
-        let stages = ready
-            .stages
+    let stages = ready
+        .stages
+        .iter()
+        .chain(&looked.stages)
+        .map(|(stage, report)| stage_object(stage, report));
+    let document = Document {
+        elapsed_ms: start.elapsed().as_millis() as u64,
+        run: kept.id,
+        plugin: Some(wanted.config.code.clone()),
+        version: Some(wanted.config.version.to_string()),
+        mode: Some("local"),
+        environment: Some(EnvironmentObject {
+            python: ready.interpreter.full_version(),
+            executable: ready.interpreter.executable.display().to_string(),
+            managed: ready.managed,
+            note: ready.note.clone(),
+        }),
+        stages: stages.chain([stage_object(action::STAGE, &node)]).collect(),
+        reused,
+        ending: report
+            .as_ref()
+            .map(|report| execution::ending_name(&report.ending).to_owned()),
+        result: value("value").unwrap_or_default(),
+        model: value("model").and_then(|model| model.as_str().map(str::to_owned)),
+        progress: object(kept.summary.progress),
+        metrics: object(kept.summary.metrics),
+        exit: report.as_ref().map(|report| report.exit),
+        output: kept.output.map(|path| path.display().to_string()),
+        left: report
             .iter()
-            .chain(&looked.stages)
-            .map(|(stage, report)| stage_object(stage, report));
-        let document = Document {
-            schema: 1,
-            command: "run",
-            ok: code == 0,
-            elapsed_ms: start.elapsed().as_millis() as u64,
-            run: kept.id,
-            plugin: Some(wanted.config.code.clone()),
-            version: Some(wanted.config.version.to_string()),
-            action: Some(wanted.action.name.clone()),
-            mode: Some("local"),
-            environment: Some(EnvironmentObject {
-                python: ready.interpreter.full_version(),
-                executable: ready.interpreter.executable.display().to_string(),
-                managed: ready.managed,
-                note: ready.note.clone(),
-            }),
-            stages: stages.chain([stage_object(action::STAGE, &node)]).collect(),
-            reused,
-            ending: report.as_ref().map(|report| execution::ending_name(&report.ending)),
-            result: value("value").unwrap_or_default(),
-            model: value("model").and_then(|model| model.as_str().map(str::to_owned)),
-            progress: object(kept.summary.progress),
-            metrics: object(kept.summary.metrics),
-            exit: report.as_ref().map(|report| report.exit),
-            output: kept.output.map(|path| path.display().to_string()),
-            left: report
-                .iter()
-                .flat_map(|report| &report.left)
-                .map(|left| left.name.clone())
-                .collect(),
-            notes,
-            error: report.as_ref().and_then(|report| match &report.ending {
-                Ending::Raised(raised) => serde_json::to_value(raised).ok(),
-                _ => None,
-            }),
-            errors: failure
-                .iter()
-                .flat_map(flatten)
-                .map(ErrorObject::from)
-                .collect(),
-        };
+            .flat_map(|report| &report.left)
+            .map(|left| left.name.clone())
+            .collect(),
+        notes,
+        error: report.as_ref().and_then(|report| match &report.ending {
+            Ending::Raised(raised) => serde_json::to_value(raised).ok(),
+            _ => None,
+        }),
+        ..Document::of(&wanted.action.name)
+    };
+    let more = kept.id.map(|id| format!("synapse runs show {id}"));
+    conclude(app, live, document, failure.as_ref(), more.as_deref())
+}
+
+/// Tells what came of a run; `more` is the command that shows all of it. Returns the exit code.
+pub(super) fn conclude(
+    app: &App,
+    live: &LiveRun,
+    mut document: Document,
+    failure: Option<&Failure>,
+    more: Option<&str>,
+) -> u8 {
+    let code = failure.map_or(0, |failure| error::exit_code(failure.kind));
+    document.ok = code == 0;
+    let all = failure.into_iter().flat_map(flatten);
+    document.errors = all.map(ErrorObject::from).collect();
+    if app.output.is_machine() {
         Printer::stdout(&app.output).json(&document);
         return code;
     }
-    for note in &notes {
+    for note in &document.notes {
         notice(app, note);
     }
-    match &failure {
+    match failure {
         None => {
-            if reused {
+            if document.reused {
                 live.line("the result of an earlier equal run:");
             }
-            live.line(view::result(&value("value").unwrap_or_default()));
+            live.line(view::result(&document.result));
         }
         Some(failure) if failure.kind == FailureKind::Cancelled => {
             Printer::stderr(&app.output).line(&failure.message);
         }
         Some(failure) => {
             let mut failure = failure.clone();
-            if matches!(
-                report.map(|report| report.ending),
-                Some(Ending::Killed { .. })
-            ) {
+            if document.ending.as_deref() == Some("killed") {
                 // Where Python was has been printed by the process itself.
                 let first = failure.message.lines().next().unwrap_or_default();
                 failure.message = first.to_owned();
@@ -421,16 +401,14 @@ fn finish(app: &App, live: &LiveRun, done: Done<'_>) -> u8 {
             error::print(&mut Printer::stderr(&app.output), &failure);
         }
     }
-    if let (Some(id), Some(_)) = (kept.id, &failure) {
-        live.line(format!(
-            "`synapse runs show {id}` shows what it printed and logged"
-        ));
+    if let (Some(more), Some(_)) = (more, failure) {
+        live.line(format!("`{more}` shows what it printed and logged"));
     }
     code
 }
 
 /// Nothing at all as an object without keys.
-fn object(value: Value) -> Value {
+pub(super) fn object(value: Value) -> Value {
     if value.is_null() { json!({}) } else { value }
 }
 

@@ -75,6 +75,16 @@ impl Platform {
         ))
     }
 
+    /// What a job has said so far, but for what it printed.
+    pub fn console_logs(&self, id: &str) -> Result<Vec<Value>, PlatformError> {
+        let path = format!("jobs/{id}/console_logs/");
+        match self.get(&path)? {
+            Value::Array(all) => Ok(all),
+            // Of some platforms it has pages.
+            _ => self.list(&path),
+        }
+    }
+
     /// Asks for a job to end.
     pub fn stop(&self, id: &str) -> Result<Value, PlatformError> {
         let body = Body::Json(json!({"status": "STOPPED"}));

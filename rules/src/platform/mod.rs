@@ -6,6 +6,7 @@ pub mod auth;
 mod call;
 mod chunks;
 mod error;
+mod events;
 pub mod host;
 pub mod jobs;
 mod listing;
@@ -26,6 +27,7 @@ use synapse_engine::Digest;
 pub use self::{
     auth::{Auth, BadToken, Secret},
     error::PlatformError,
+    events::{Events, ServerEvent},
     host::{BadHost, Host},
 };
 use crate::http::{Address, Http};
