@@ -51,6 +51,8 @@ pub trait Executor: Send + Sync + 'static {
 pub struct Order {
     /// The folder of the backend.
     pub data: PathBuf,
+    /// Whose job it is.
+    pub tenant: String,
     /// The job.
     pub job: i64,
     /// The release whose action it is.
@@ -119,7 +121,7 @@ impl Agent {
         slots: usize,
     ) -> Result<Self, BackendError> {
         embedded.jobs_lost()?;
-        sweep(embedded);
+        sweep(embedded)?;
         let desk = Desk(Arc::new(Inner {
             executor: Box::new(executor),
             slots: slots.max(1),
@@ -176,6 +178,7 @@ impl Desk {
         if is_new {
             let order = Order {
                 data: embedded.dir().to_owned(),
+                tenant: embedded.tenant().to_owned(),
                 job: run.id,
                 release: release.id,
                 folder: folder(embedded, run.id),
@@ -392,8 +395,10 @@ fn folder(embedded: &Embedded, job: i64) -> PathBuf {
     embedded.dir().join(FOLDER).join(job.to_string())
 }
 
-/// Removes folders of jobs that have been over for long. What cannot be removed stays.
-fn sweep(embedded: &Embedded) {
+/// Removes folders of jobs that were last written to long ago, and that are not among what goes
+/// on. What cannot be removed stays.
+fn sweep(embedded: &Embedded) -> Result<(), BackendError> {
+    let going = embedded.jobs_going()?;
     let old = |path: &Path| {
         let modified = fs::symlink_metadata(path).and_then(|meta| meta.modified());
         let age = modified
@@ -404,13 +409,10 @@ fn sweep(embedded: &Embedded) {
     let folders = fs::read_dir(embedded.dir().join(FOLDER));
     for entry in folders.into_iter().flatten().flatten() {
         let job = entry.file_name().to_str().and_then(|name| name.parse().ok());
-        let over = |job: i64| {
-            embedded
-                .run(job)
-                .map_or(true, |run| run.status.is_over())
-        };
-        if job.is_some_and(over) && old(&entry.path()) {
+        let over = job.is_some_and(|job: i64| going.iter().all(|(id, _)| *id != job));
+        if over && old(&entry.path()) {
             let _ = fs::remove_dir_all(entry.path());
         }
     }
+    Ok(())
 }

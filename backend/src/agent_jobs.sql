@@ -3,5 +3,5 @@
 ALTER TABLE run ADD COLUMN client_id TEXT;
 ALTER TABLE run ADD COLUMN agent INTEGER;
 ALTER TABLE run ADD COLUMN asked TEXT;
-CREATE UNIQUE INDEX run_client_id ON run (client_id);
+CREATE UNIQUE INDEX run_client_id ON run (tenant, client_id);
 CREATE INDEX run_agent ON run (agent, status) WHERE agent IS NOT NULL;

@@ -11,7 +11,7 @@ use synapse_rules::version::Version;
 
 use crate::Embedded;
 use crate::error::BackendError;
-use crate::run::{COLUMNS, LOST_JOB, Run, RunEvent, RunStatus, RunUpdate, identity, lost, recorded};
+use crate::run::{LOST_JOB, Run, RunEvent, RunStatus, RunUpdate, identity, lost};
 
 /// What there is instead of something that was named is listed up to here.
 const LISTED: usize = 8;
@@ -66,12 +66,12 @@ impl Embedded {
         let failed = BackendError::database("read");
         let found = {
             let conn = self.database();
-            conn.prepare_cached("SELECT id, asked FROM run WHERE client_id = ?1")
+            conn.prepare_cached("SELECT id, asked FROM run WHERE tenant = ?1 AND client_id = ?2")
                 .and_then(|mut select| {
                     let row = |row: &rusqlite::Row<'_>| {
                         Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?))
                     };
-                    select.query_row([client_id], row).optional()
+                    select.query_row([self.tenant(), client_id], row).optional()
                 })
                 .map_err(failed)?
         };
@@ -169,8 +169,8 @@ impl Embedded {
             let inserted = tx
                 .prepare_cached(
                     "INSERT INTO run (plugin, version, action, mode, status, params, meta, pid, \
-                     process, created, client_id, agent, asked) \
-                     VALUES (?1, ?2, ?3, 'remote', ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+                     process, created, client_id, agent, asked, tenant) \
+                     VALUES (?1, ?2, ?3, 'remote', ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
                 )
                 .and_then(|mut insert| {
                     insert.insert(params![
@@ -186,6 +186,7 @@ impl Embedded {
                         client_id,
                         asked.agent,
                         text,
+                        self.tenant(),
                     ])
                 });
             match inserted {
@@ -213,30 +214,33 @@ impl Embedded {
         }
     }
 
-    /// Records as failed what agents ran in processes that are gone, and says so in its log.
-    /// Returns how many there were.
+    /// Records as failed what agents ran in processes that are gone, whoever asked for it, and
+    /// says so in its log. Returns how many there were.
     pub fn jobs_lost(&self) -> Result<u64, BackendError> {
-        let failed = BackendError::database("read");
-        let going = {
-            let conn = self.database();
-            let mut select = conn
-                .prepare_cached(&format!(
-                    "SELECT {COLUMNS} FROM run \
-                     WHERE agent IS NOT NULL AND status IN ('PENDING', 'RUNNING')"
-                ))
-                .map_err(&failed)?;
-            let rows = select.query_map([], recorded).map_err(&failed)?;
-            rows.collect::<rusqlite::Result<Vec<_>>>()
-                .map_err(&failed)?
-        };
         let mut count = 0;
-        for recorded in going {
-            let run = self.judged(recorded)?;
-            if run.is_lost() {
-                count += u64::from(self.job_lost(run.id)?);
+        for (id, tenant) in self.jobs_going()? {
+            let own = self.of_tenant(&tenant);
+            if own.run(id)?.is_lost() {
+                count += u64::from(own.job_lost(id)?);
             }
         }
         Ok(count)
+    }
+
+    /// Jobs of agents that are not over, as far as their records say, each with its tenant.
+    pub(crate) fn jobs_going(&self) -> Result<Vec<(i64, String)>, BackendError> {
+        let failed = BackendError::database("read");
+        let conn = self.database();
+        let mut select = conn
+            .prepare_cached(
+                "SELECT id, tenant FROM run \
+                 WHERE agent IS NOT NULL AND status IN ('PENDING', 'RUNNING')",
+            )
+            .map_err(&failed)?;
+        let rows = select
+            .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))
+            .map_err(&failed)?;
+        rows.collect::<rusqlite::Result<_>>().map_err(&failed)
     }
 
     /// Records a job as failed with the server that ran it; false when it was over.

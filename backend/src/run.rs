@@ -25,7 +25,7 @@ pub(crate) const LOST_JOB: &str = "the server that ran it stopped before it had 
 /// The kind of error of both.
 const LOST_KIND: &str = "lost";
 
-pub(crate) const COLUMNS: &str = "id, plugin, version, action, mode, status, params, meta, progress, metrics, \
+const COLUMNS: &str = "id, plugin, version, action, mode, status, params, meta, progress, metrics, \
      result, error, exit, pid, process, created, started, finished, client_id, agent";
 
 /// How a run stands.
@@ -260,7 +260,8 @@ impl Embedded {
             let conn = self.database();
             conn.prepare_cached(
                 "INSERT INTO run (plugin, version, action, mode, status, params, meta, pid, \
-                 process, created, started) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+                 process, created, started, tenant) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
             )
             .and_then(|mut insert| {
                 insert.insert(params![
@@ -275,6 +276,7 @@ impl Embedded {
                     process,
                     created,
                     started,
+                    self.tenant(),
                 ])
             })
             .map_err(failed)?
@@ -290,7 +292,7 @@ impl Embedded {
         let tx = conn
             .transaction_with_behavior(TransactionBehavior::Immediate)
             .map_err(&failed)?;
-        if id != 0 && !exists(&tx, id).map_err(&failed)? {
+        if id != 0 && !exists(&tx, id, self.tenant()).map_err(&failed)? {
             return Err(BackendError::NoRun(id));
         }
         append(&tx, id, events).map_err(&failed)?;
@@ -323,7 +325,7 @@ impl Embedded {
         let tx = conn
             .transaction_with_behavior(TransactionBehavior::Immediate)
             .map_err(&failed)?;
-        let (found, _) = find(&tx, id)
+        let (found, _) = find(&tx, id, self.tenant())
             .map_err(&failed)?
             .ok_or(BackendError::NoRun(id))?;
         if !fits(&found) {
@@ -382,7 +384,7 @@ impl Embedded {
     /// Runs, newest first.
     pub fn runs(&self, filter: &RunFilter) -> Result<Page<Run>, BackendError> {
         const WHERE: &str = "(?1 IS NULL OR plugin = ?1) AND (?2 IS NULL OR status = ?2) \
-             AND (?3 IS NULL OR client_id = ?3)";
+             AND (?3 IS NULL OR client_id = ?3) AND tenant = ?4";
         let failed = BackendError::database("read");
         let status = filter.status.map(RunStatus::as_str);
         let (total, items): (i64, Vec<Recorded>) = {
@@ -392,13 +394,13 @@ impl Embedded {
             let total = tx
                 .query_row(
                     &format!("SELECT count(*) FROM run WHERE {WHERE}"),
-                    params![filter.plugin, status, filter.client_id],
+                    params![filter.plugin, status, filter.client_id, self.tenant()],
                     |row| row.get(0),
                 )
                 .map_err(&failed)?;
             let mut select = tx
                 .prepare_cached(&format!(
-                    "SELECT {COLUMNS} FROM run WHERE {WHERE} ORDER BY id DESC LIMIT ?4 OFFSET ?5"
+                    "SELECT {COLUMNS} FROM run WHERE {WHERE} ORDER BY id DESC LIMIT ?5 OFFSET ?6"
                 ))
                 .map_err(&failed)?;
             let rows = select
@@ -407,6 +409,7 @@ impl Embedded {
                         filter.plugin,
                         status,
                         filter.client_id,
+                        self.tenant(),
                         filter.limit,
                         filter.offset
                     ],
@@ -430,11 +433,11 @@ impl Embedded {
     }
 
     fn recorded(&self, id: i64) -> Result<Option<Recorded>, BackendError> {
-        find(&self.database(), id).map_err(BackendError::database("read"))
+        find(&self.database(), id, self.tenant()).map_err(BackendError::database("read"))
     }
 
     /// What is to be said of a run: one whose process is gone has failed.
-    pub(crate) fn judged(&self, (mut run, identity): Recorded) -> Result<Run, BackendError> {
+    fn judged(&self, (mut run, identity): Recorded) -> Result<Run, BackendError> {
         let gone = |pid| process::is_dead(pid, identity.as_deref());
         if run.status.is_over() || !run.pid.is_some_and(gone) {
             return Ok(run);
@@ -464,11 +467,12 @@ impl Embedded {
         let mut select = conn
             .prepare_cached(
                 "SELECT seq, time, kind, level, step, data FROM run_event \
-                 WHERE run = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3",
+                 WHERE run = ?1 AND seq > ?2 AND run IN (SELECT id FROM run WHERE tenant = ?4) \
+                 ORDER BY seq LIMIT ?3",
             )
             .map_err(&failed)?;
         let rows = select
-            .query_map(params![id, after, limit], |row| {
+            .query_map(params![id, after, limit, self.tenant()], |row| {
                 let event = RunEvent {
                     time: row.get(1)?,
                     kind: row.get(2)?,
@@ -502,15 +506,16 @@ pub(crate) fn lost(message: &str) -> Value {
     json!({"kind": LOST_KIND, "message": message})
 }
 
-fn find(conn: &Connection, id: i64) -> rusqlite::Result<Option<Recorded>> {
-    conn.prepare_cached(&format!("SELECT {COLUMNS} FROM run WHERE id = ?1"))?
-        .query_row([id], recorded)
+fn find(conn: &Connection, id: i64, tenant: &str) -> rusqlite::Result<Option<Recorded>> {
+    let sql = format!("SELECT {COLUMNS} FROM run WHERE id = ?1 AND tenant = ?2");
+    conn.prepare_cached(&sql)?
+        .query_row(params![id, tenant], recorded)
         .optional()
 }
 
-fn exists(conn: &Connection, id: i64) -> rusqlite::Result<bool> {
-    conn.prepare_cached("SELECT 1 FROM run WHERE id = ?1")?
-        .exists([id])
+fn exists(conn: &Connection, id: i64, tenant: &str) -> rusqlite::Result<bool> {
+    conn.prepare_cached("SELECT 1 FROM run WHERE id = ?1 AND tenant = ?2")?
+        .exists(params![id, tenant])
 }
 
 fn append(conn: &Connection, id: i64, events: &[RunEvent]) -> rusqlite::Result<()> {
@@ -541,9 +546,9 @@ fn append(conn: &Connection, id: i64, events: &[RunEvent]) -> rusqlite::Result<(
 }
 
 /// A run, and the identity of its process.
-pub(crate) type Recorded = (Run, Option<String>);
+type Recorded = (Run, Option<String>);
 
-pub(crate) fn recorded(row: &Row<'_>) -> rusqlite::Result<Recorded> {
+fn recorded(row: &Row<'_>) -> rusqlite::Result<Recorded> {
     let json = |index: usize| {
         row.get::<_, Option<String>>(index)
             .map(|text| text.map_or(Value::Null, |text| value(&text)))

@@ -188,11 +188,21 @@ impl App {
 
     /// The embedded backend of this user.
     pub fn backend(&self) -> Result<Embedded, Failure> {
+        self.backend_in(None, None)
+    }
+
+    /// The embedded backend in a folder, which takes archives up to a size; that of this user, and
+    /// the usual size, unless said.
+    pub fn backend_in(&self, dir: Option<&Path>, most: Option<u64>) -> Result<Embedded, Failure> {
+        let usual = BackendOptions::default();
         let options = BackendOptions {
             hook: self.hook.clone(),
-            ..BackendOptions::default()
+            size_limit: most.unwrap_or(usual.size_limit),
+            ..usual
         };
-        Embedded::open(&self.home.backend(), options).map_err(|error| self.backend_failure(&error))
+        let dir = dir.map_or_else(|| self.home.backend(), |dir| self.cwd.join(dir));
+        Embedded::open(&dir, options)
+            .map_err(|error| self.backend_failure(&error).at(dir.display().to_string()))
     }
 }
 

@@ -15,6 +15,7 @@ pub(crate) async fn list(State(shared): State<Shared>, uri: Uri) -> Reply {
     let query = Query::of(&uri)?;
     let (limit, offset) = query.window()?;
     let all: Vec<Value> = shared
+        .site
         .agent
         .iter()
         .map(|desk| object(&shared, desk))
@@ -33,7 +34,7 @@ pub(crate) async fn list(State(shared): State<Shared>, uri: Uri) -> Reply {
 /// `GET /agents/{id}/`.
 pub(crate) async fn get(State(shared): State<Shared>, id: Part) -> Reply {
     let is_ours = id.number()? == ID;
-    let desk = shared.agent.as_ref().filter(|_| is_ours);
+    let desk = shared.site.agent.as_ref().filter(|_| is_ours);
     let desk = desk.ok_or_else(Problem::missing)?;
     Ok(ok(&object(&shared, desk)))
 }

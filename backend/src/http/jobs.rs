@@ -99,7 +99,7 @@ pub(crate) async fn update(State(shared): State<Shared>, id: Part, request: Requ
         time: Some(now()),
         ..RunUpdate::default()
     };
-    let desk = shared.agent.clone();
+    let desk = shared.site.agent.clone();
     let run = shared
         .work(move |backend| {
             let mut update = update;

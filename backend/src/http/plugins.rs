@@ -26,7 +26,7 @@ pub(crate) async fn run(
         return Err(Problem::bad("Invalid data. Expected a dictionary."));
     };
     let (asked, client_id) = read(code, given)?;
-    let Some(desk) = shared.agent.clone() else {
+    let Some(desk) = shared.site.agent.clone() else {
         let text = "this server has no agent; `synapse backend serve` starts one that has";
         return Err(Problem::new(StatusCode::CONFLICT, text));
     };

@@ -151,6 +151,7 @@ pub fn run(app: &App) -> Result<u8, Failure> {
     };
     let cannot = |error| app.backend_failure(&error);
     let backend = Embedded::open(&order.data, options).map_err(cannot)?;
+    let backend = backend.of_tenant(&order.tenant);
     let task = Task {
         app,
         backend: Arc::new(backend),

@@ -13,8 +13,8 @@ use std::{
 
 use serde_json::{Value, json};
 use synapse_backend::{
-    BackendError, Embedded, NewRun, RunStatus, RunUpdate,
-    http::{Running, Server, new_token},
+    BackendError, Embedded, NewRun, Scope, Scopes, RunStatus, RunUpdate,
+    http::{Running, Server, Settings, new_token},
 };
 use synapse_engine::{Cancel, Failure, FailureKind};
 use synapse_rules::{
@@ -242,10 +242,16 @@ impl OneRun {
         })
     }
 
-    /// The backend of this machine, for this run.
+    /// The backend of this machine, for this run. A job's action gets no more of it than what
+    /// its tenant's tokens to run things open.
     fn serve(&self) -> Result<Running, BackendError> {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        Server::start(Arc::clone(&self.backend), address, new_token()?)
+        let mut settings = Settings::new(new_token()?);
+        if self.job.is_some() {
+            settings.tenant = self.backend.tenant().to_owned();
+            settings.scopes = Scopes::of(&[Scope::Read, Scope::Run]);
+        }
+        Server::start_with(Arc::clone(&self.backend), address, settings)
     }
 }
 

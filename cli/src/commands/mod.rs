@@ -20,6 +20,7 @@ mod remote;
 pub mod run;
 pub mod runs;
 pub mod status;
+mod token;
 pub mod update_config;
 pub mod worker;
 

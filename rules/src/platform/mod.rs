@@ -10,6 +10,7 @@ mod events;
 pub mod host;
 pub mod jobs;
 mod listing;
+mod records;
 mod refusal;
 mod releases;
 mod send;
@@ -26,6 +27,7 @@ use synapse_engine::Digest;
 
 pub use self::{
     auth::{Auth, BadToken, Secret},
+    chunks::Parcel,
     error::PlatformError,
     events::{Events, ServerEvent},
     host::{BadHost, Host},
