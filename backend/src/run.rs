@@ -345,7 +345,9 @@ impl Embedded {
             whole.to_string()
         });
         let text = |value: &Option<Value>| value.as_ref().map(Value::to_string);
-        let starts = status != RunStatus::Pending;
+        // A job that ends before its turn came never started.
+        let began = found.agent.is_none() || [before, status].contains(&RunStatus::Running);
+        let starts = status != RunStatus::Pending && began;
         tx.execute(
             "UPDATE run SET status = ?2, progress = coalesce(?3, progress), \
              metrics = coalesce(?4, metrics), result = coalesce(?5, result), \
