@@ -53,6 +53,7 @@ pub(crate) const MIGRATIONS: &[&str] = &[
 ",
     include_str!("local_data.sql"),
     include_str!("tenants.sql"),
+    include_str!("agent_jobs.sql"),
 ];
 
 /// Opens the database in `dir`, making and migrating what is missing.

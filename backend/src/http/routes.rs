@@ -17,8 +17,8 @@ use super::guard::{Caller, drain};
 use super::journal::Met;
 use super::reply::{self, Problem};
 use super::{
-    Shared, applications, console, datasets, health, jobs, logs, models, openapi, publish,
-    releases, storages, uploads,
+    Shared, agents, applications, console, datasets, health, jobs, logs, models, openapi, plugins,
+    publish, releases, storages, uploads,
 };
 use crate::token::Scope;
 
@@ -128,6 +128,9 @@ pub(crate) fn routes() -> Vec<Route> {
             &[Publish, Run],
             uploads::complete,
         ),
+        get("/agents/", agents::list),
+        get("/agents/{id}/", agents::get),
+        route("POST", "/plugins/{code}/run/", &[Run], plugins::run),
         get("/storages/", storages::list),
         get("/storages/{id}/", storages::get),
         get("/serve_applications/", applications::list),

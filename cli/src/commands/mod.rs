@@ -1,17 +1,22 @@
 //! The commands, each in a file named for it.
 
+pub mod agent_job;
 mod attempt;
 pub mod backend;
 pub mod cache;
+pub mod choice;
 pub mod config;
 pub mod dataset;
+mod execution;
 pub mod explain;
 mod inspection;
+mod jobs;
 pub mod lock;
 pub mod login;
 pub mod model;
 pub mod plan;
 pub mod publish;
+mod remote;
 pub mod run;
 pub mod runs;
 pub mod status;

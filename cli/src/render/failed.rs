@@ -32,7 +32,7 @@ pub fn print(
 ) {
     match command {
         "publish" => printer.json(&document::failed(failure, elapsed_ms)),
-        "run" => printer.json(&run::Document::failed(action, failure, elapsed_ms)),
+        "run" | "infer" | "deploy" => printer.json(&run::Document::failed(action, failure, elapsed_ms)),
         _ => printer.json(&Short {
             schema: 1,
             command,
