@@ -99,7 +99,7 @@ impl Profile {
 }
 
 /// A variable of the environment that is set to something.
-fn variable(app: &App, name: &str) -> Result<Option<String>, Failure> {
+pub fn variable(app: &App, name: &str) -> Result<Option<String>, Failure> {
     let Some(value) = (app.variable)(name).filter(|value| !value.is_empty()) else {
         return Ok(None);
     };
