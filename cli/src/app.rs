@@ -11,25 +11,19 @@ use std::{
 
 use synapse_backend::{BackendError, Embedded, Options as BackendOptions};
 use synapse_engine::{
-    Cancel, EventSink, Failure, Session, StoreError,
+    Cancel, EventSink, Failure, Session,
     store::{Hook, Ledger, SqliteStore},
     store_failure,
 };
 use synapse_rules::{
     counters::Counters,
     environment::Environments,
+    http::Http,
     inspect::{Schemas, Served},
     python::{Variables, process::Children},
-    target::Target,
 };
 
-use crate::{
-    args::{Connection, Output},
-    credentials::LOCAL,
-    home::Home,
-    profile,
-    signals::Signals,
-};
+use crate::{args::Output, home::Home, signals::Signals};
 
 /// Network calls at once.
 const IO_JOBS: usize = 8;
@@ -55,6 +49,10 @@ pub struct App {
     /// It was said that others may read the saved tokens.
     pub warned: OnceLock<()>,
     store: OnceLock<Arc<SqliteStore>>,
+    /// The pool of connections, made on first use.
+    pub(crate) http: OnceLock<Arc<Http>>,
+    /// The ledger, opened on first use.
+    pub(crate) ledger: OnceLock<Arc<Ledger>>,
 }
 
 /// Unix seconds.
@@ -95,6 +93,8 @@ impl App {
             hook,
             warned: OnceLock::new(),
             store,
+            http: OnceLock::new(),
+            ledger: OnceLock::new(),
         })
     }
 
@@ -159,18 +159,6 @@ impl App {
         Environments::new(&self.home.store, session, self.variables(), children)
     }
 
-    /// The target that a login or `--local` chose; without either, why there is none.
-    pub fn target(&self, local: bool) -> Result<Arc<Target>, Failure> {
-        let profile = profile::resolve(self, &Connection::default(), local.then_some(LOCAL))?;
-        if profile.embedded {
-            return self.embedded();
-        }
-        profile.auth()?;
-        let what = "publishing to a platform over HTTP is not in this release yet";
-        Err(Failure::environment("not-yet", what)
-            .hint("--local publishes into the embedded backend on this machine"))
-    }
-
     /// Removes files of the embedded backend that interrupted publishes left without a release
     /// and that are older than `margin` seconds; says how many.
     pub fn backend_leftovers(&self, margin: u64) -> Result<u64, Failure> {
@@ -205,32 +193,6 @@ impl App {
             ..BackendOptions::default()
         };
         Embedded::open(&self.home.backend(), options).map_err(|error| self.backend_failure(&error))
-    }
-
-    fn embedded(&self) -> Result<Arc<Target>, Failure> {
-        let backend = self.backend()?;
-        let path = self.home.ledger();
-        let ledger = Ledger::open(&path, self.hook.clone()).map_err(|error| {
-            let failure = store_failure(&error).at(path.display().to_string());
-            match error {
-                StoreError::Database(what)
-                    if what.contains("database") || what.contains("malformed") =>
-                {
-                    let message = format!("the record of what was sent cannot be read: {what}");
-                    Failure { message, ..failure }
-                        .hint("move the file away: every publish asks the target what it has")
-                }
-                _ => failure,
-            }
-        })?;
-        let counters = Arc::clone(&self.counters);
-        Ok(Arc::new(Target::new(
-            "local",
-            Arc::new(backend),
-            Arc::new(ledger),
-            counters,
-            true,
-        )))
     }
 }
 

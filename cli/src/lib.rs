@@ -4,6 +4,7 @@
 pub mod app;
 pub mod args;
 pub mod commands;
+pub mod connect;
 pub mod credentials;
 pub mod home;
 pub mod language;

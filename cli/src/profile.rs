@@ -72,7 +72,7 @@ pub struct Profile {
 
 impl Profile {
     /// The embedded backend.
-    fn embedded() -> Self {
+    pub fn embedded() -> Self {
         Self {
             name: LOCAL.to_owned(),
             host: String::new(),

@@ -11,6 +11,7 @@ pub mod counters;
 pub mod digests;
 pub mod environment;
 pub mod fileset;
+pub mod http;
 pub mod inspect;
 pub mod platform;
 pub mod plugin;
