@@ -96,28 +96,33 @@ pub enum ProfileCommand {
 }
 
 /// `synapse agent`.
-#[derive(Debug, Args)]
-pub struct AgentCommand {
-    /// What to do.
-    #[command(subcommand)]
-    pub action: AgentAction,
-    /// Which platform.
-    #[command(flatten)]
-    pub connection: Connection,
-}
-
-/// Commands on agents.
 #[derive(Debug, Subcommand)]
-pub enum AgentAction {
+pub enum AgentCommand {
     /// Choose the agent that runs actions on a platform
+    #[command(after_help = "Examples:\n  synapse agent select\n  synapse agent select gpu-1")]
     Select {
         /// Its id or name; without one, the terminal shows a list to choose from
         agent: Option<String>,
+        /// Which platform.
+        #[command(flatten)]
+        connection: Connection,
     },
     /// List the platform's agents
-    List,
+    List {
+        /// Which platform.
+        #[command(flatten)]
+        connection: Connection,
+    },
     /// Show the chosen agent
-    Show,
+    Show {
+        /// Which platform.
+        #[command(flatten)]
+        connection: Connection,
+    },
     /// Choose none: the platform decides
-    Clear,
+    Clear {
+        /// Which platform.
+        #[command(flatten)]
+        connection: Connection,
+    },
 }

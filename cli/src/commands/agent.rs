@@ -9,20 +9,23 @@ use synapse_rules::platform::Platform;
 use super::{nearest, reach};
 use crate::{
     app::App,
-    args::{AgentAction, AgentCommand},
+    args::AgentCommand,
     credentials::{self, Agent},
     profile::{self, Profile},
     render::{BOLD, DIM, Printer, paint},
 };
 
 /// Runs the command; returns the exit code.
-pub fn run(app: &App, args: &AgentCommand) -> Result<u8, Failure> {
-    let profile = profile::resolve(app, &args.connection, None)?;
-    match &args.action {
-        AgentAction::Show => show(app, &profile),
-        AgentAction::List => list(app, &profile),
-        AgentAction::Select { agent } => select(app, &profile, agent.as_deref()),
-        AgentAction::Clear => {
+pub fn run(app: &App, command: &AgentCommand) -> Result<u8, Failure> {
+    let resolve = |connection| profile::resolve(app, connection, None);
+    match command {
+        AgentCommand::Show { connection } => show(app, &resolve(connection)?),
+        AgentCommand::List { connection } => list(app, &resolve(connection)?),
+        AgentCommand::Select { agent, connection } => {
+            select(app, &resolve(connection)?, agent.as_deref())
+        }
+        AgentCommand::Clear { connection } => {
+            let profile = resolve(connection)?;
             note(app, &profile, None)?;
             say(app, "agent clear", &profile, None);
             Ok(0)
@@ -202,9 +205,14 @@ fn note(app: &App, profile: &Profile, agent: Option<&Agent>) -> Result<(), Failu
     refuse_embedded(profile)?;
     credentials::change(&app.home.config_file(), app.hook.as_ref(), |saved| {
         if saved.login(&profile.name).is_none() {
-            let what = format!("there is no saved login for {} to keep the agent with", profile.host);
-            return Err(Failure::user("not-authenticated", what)
-                .hint(format!("log in to it: synapse login --host {}", profile.host)));
+            let what = format!(
+                "there is no saved login for {} to keep the agent with",
+                profile.host
+            );
+            return Err(Failure::user("not-authenticated", what).hint(format!(
+                "log in to it: synapse login --host {}",
+                profile.host
+            )));
         }
         saved.set_agent(&profile.name, agent);
         Ok(())

@@ -123,7 +123,9 @@ fn expect_name(name: &str) -> Result<(), Failure> {
     let fits = |char: char| char.is_ascii_alphanumeric() || matches!(char, '-' | '_' | '.');
     if name.is_empty() || name.len() > LONGEST_NAME || !name.chars().all(fits) {
         let what = format!("{name:?} is no name of a profile");
-        return Err(Failure::usage(what).hint("take letters, digits, dots, hyphens and underscores"));
+        return Err(
+            Failure::usage(what).hint("take letters, digits, dots, hyphens and underscores")
+        );
     }
     Ok(())
 }
@@ -227,7 +229,12 @@ fn say(app: &App, args: &args::Login, place: &Place, before: &Saved, is_default:
         return;
     }
     let mut notes = Printer::stderr(&app.output);
-    if args.token.as_ref().is_some_and(|token| token.expose() != "-") && !app.output.quiet {
+    if args
+        .token
+        .as_ref()
+        .is_some_and(|token| token.expose() != "-")
+        && !app.output.quiet
+    {
         notes.line(format!(
             "{} others on this machine can see the arguments of a command",
             paint(WARN, "warning:")

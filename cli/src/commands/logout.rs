@@ -28,7 +28,11 @@ pub fn run(app: &App, args: &args::Logout) -> Result<u8, Failure> {
         let wanted = match (args.all, &named) {
             (true, _) => saved.names(),
             (false, Some(name)) => vec![name.clone()],
-            (false, None) => vec![saved.chosen().unwrap_or_else(|| credentials::DEFAULT.to_owned())],
+            (false, None) => vec![
+                saved
+                    .chosen()
+                    .unwrap_or_else(|| credentials::DEFAULT.to_owned()),
+            ],
         };
         for name in wanted {
             if name == LOCAL {
@@ -62,7 +66,10 @@ pub fn run(app: &App, args: &args::Logout) -> Result<u8, Failure> {
         names => printer.line(format!("logged out of {}", names.join(", "))),
     }
     if (app.variable)("SYNAPSE_ACCESS_TOKEN").is_some_and(|token| !token.is_empty()) {
-        printer.line(paint(DIM, "SYNAPSE_ACCESS_TOKEN is still set, and still used"));
+        printer.line(paint(
+            DIM,
+            "SYNAPSE_ACCESS_TOKEN is still set, and still used",
+        ));
     }
     Ok(0)
 }

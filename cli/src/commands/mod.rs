@@ -1,21 +1,27 @@
 //! The commands, each in a file named for it.
 
+pub mod agent;
 mod attempt;
 pub mod backend;
 pub mod cache;
 pub mod config;
 pub mod dataset;
+pub mod doctor;
 pub mod explain;
 mod inspection;
 pub mod lock;
 pub mod login;
+pub mod logout;
 pub mod model;
 pub mod plan;
+pub mod profiles;
 pub mod publish;
+mod reach;
 pub mod run;
 pub mod runs;
 pub mod status;
 pub mod update_config;
+pub mod whoami;
 pub mod worker;
 
 use std::{path::Path, sync::Arc};

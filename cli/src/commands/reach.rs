@@ -1,11 +1,11 @@
 //! Owns how the commands on logins ask a platform: soon, and without much patience, as somebody
 //! is waiting.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use synapse_engine::Failure;
 use synapse_rules::{
-    http::{Http, Options, Patience, Retry},
+    http::{Http, Options, Patience, Retry, WireError},
     platform::{Access, Auth, Host, Platform, PlatformError},
 };
 
@@ -24,23 +24,22 @@ pub(super) fn platform(
     auth: Option<Auth>,
     allow_http: bool,
 ) -> Result<Platform, Failure> {
+    let own = app.http()?.options().clone();
     let patience = Patience {
-        connect: Duration::from_secs(10),
-        send: ANSWER,
-        reply: ANSWER,
-        read: ANSWER,
+        connect: own.patience.connect.min(ANSWER),
+        send: own.patience.send.min(ANSWER),
+        reply: own.patience.reply.min(ANSWER),
+        read: own.patience.read.min(ANSWER),
+    };
+    let retry = Retry {
+        repeats: own.retry.repeats.min(1),
+        asked: own.retry.asked.min(Duration::from_secs(5)),
+        ..own.retry
     };
     let options = Options {
         patience,
-        retry: Retry {
-            repeats: 1,
-            asked: Duration::from_secs(5),
-            ..Retry::default()
-        },
-        authorities: (app.variable)("SSL_CERT_FILE")
-            .filter(|path| !path.is_empty())
-            .map(PathBuf::from),
-        cancel: app.cancel.clone(),
+        retry,
+        ..own
     };
     let access = Access {
         host: host.clone(),
@@ -59,7 +58,10 @@ pub(super) fn is_accepted(platform: &Platform) -> Result<(), PlatformError> {
     match platform.get(QUESTION) {
         Ok(answer) if answer.is_array() || answer.get("results").is_some() => Ok(()),
         Err(PlatformError::NotAllowed(_)) => Ok(()),
+        Ok(_) | Err(PlatformError::NotFound(_)) => Err(PlatformError::Wire(WireError::Garbled {
+            host: platform.host().to_owned(),
+            what: "it does not list its agents".to_owned(),
+        })),
         Err(error) => Err(error),
-        Ok(_) => Err(platform.unlike("it does not list its agents")),
     }
 }

@@ -20,7 +20,10 @@ pub fn run(app: &App, args: &args::Whoami) -> Result<u8, Failure> {
     } else {
         ask(app, &profile).err()
     };
-    if failure.as_ref().is_some_and(|failure| failure.code == "cancelled") {
+    if failure
+        .as_ref()
+        .is_some_and(|failure| failure.code == "cancelled")
+    {
         return Err(Failure::cancelled());
     }
     let mut printer = Printer::stdout(&app.output);
@@ -70,7 +73,10 @@ fn lines(app: &App, profile: &Profile, failure: Option<&Failure>) -> Vec<(&'stat
     let mut lines = vec![("profile", profile.name.clone())];
     if profile.embedded {
         let folder = app.home.backend();
-        lines.push(("backend", format!("{}, which needs no token", folder.display())));
+        lines.push((
+            "backend",
+            format!("{}, which needs no token", folder.display()),
+        ));
         return lines;
     }
     let host_from = match profile.host_from {
