@@ -311,7 +311,7 @@ pub fn refuse_insecure(host: &Host, allow_http: bool) -> Result<(), Failure> {
         return Ok(());
     }
     let what = format!("{host} is plain http: anyone on the way could read the token");
-    Err(Failure::user("insecure-host", what)
+    Err(Failure::environment("insecure-host", what)
         .hint("use https, or --allow-http in a network that you trust"))
 }
 
