@@ -61,6 +61,12 @@ pub enum BackendError {
     /// No run has this id.
     #[error("there is no run {0}")]
     NoRun(i64),
+    /// No application has this id.
+    #[error("there is no application {0}")]
+    NoApplication(i64),
+    /// No token has this number.
+    #[error("there is no token {0}")]
+    NoToken(i64),
     /// No upload has this id.
     #[error("there is no upload {0}")]
     NoUpload(String),

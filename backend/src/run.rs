@@ -241,7 +241,8 @@ impl Embedded {
             let conn = self.database();
             conn.prepare_cached(
                 "INSERT INTO run (plugin, version, action, mode, status, params, meta, pid, \
-                 process, created, started) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+                 process, created, started, tenant) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
             )
             .and_then(|mut insert| {
                 insert.insert(params![
@@ -256,6 +257,7 @@ impl Embedded {
                     process,
                     created,
                     started,
+                    self.tenant(),
                 ])
             })
             .map_err(failed)?
@@ -271,7 +273,7 @@ impl Embedded {
         let tx = conn
             .transaction_with_behavior(TransactionBehavior::Immediate)
             .map_err(&failed)?;
-        if id != 0 && !exists(&tx, id).map_err(&failed)? {
+        if id != 0 && !exists(&tx, id, self.tenant()).map_err(&failed)? {
             return Err(BackendError::NoRun(id));
         }
         append(&tx, id, events).map_err(&failed)?;
@@ -295,9 +297,11 @@ impl Embedded {
             .transaction_with_behavior(TransactionBehavior::Immediate)
             .map_err(&failed)?;
         let found: Option<(String, String)> = tx
-            .query_row("SELECT status, meta FROM run WHERE id = ?1", [id], |row| {
-                Ok((row.get(0)?, row.get(1)?))
-            })
+            .query_row(
+                "SELECT status, meta FROM run WHERE id = ?1 AND tenant = ?2",
+                params![id, self.tenant()],
+                |row| Ok((row.get(0)?, row.get(1)?)),
+            )
             .optional()
             .map_err(&failed)?;
         let (before, meta) = found.ok_or(BackendError::NoRun(id))?;
@@ -352,7 +356,8 @@ impl Embedded {
 
     /// Runs, newest first.
     pub fn runs(&self, filter: &RunFilter) -> Result<Page<Run>, BackendError> {
-        const WHERE: &str = "(?1 IS NULL OR plugin = ?1) AND (?2 IS NULL OR status = ?2)";
+        const WHERE: &str =
+            "(?1 IS NULL OR plugin = ?1) AND (?2 IS NULL OR status = ?2) AND tenant = ?3";
         let failed = BackendError::database("read");
         let status = filter.status.map(RunStatus::as_str);
         let (total, items): (i64, Vec<Recorded>) = {
@@ -362,18 +367,24 @@ impl Embedded {
             let total = tx
                 .query_row(
                     &format!("SELECT count(*) FROM run WHERE {WHERE}"),
-                    params![filter.plugin, status],
+                    params![filter.plugin, status, self.tenant()],
                     |row| row.get(0),
                 )
                 .map_err(&failed)?;
             let mut select = tx
                 .prepare_cached(&format!(
-                    "SELECT {COLUMNS} FROM run WHERE {WHERE} ORDER BY id DESC LIMIT ?3 OFFSET ?4"
+                    "SELECT {COLUMNS} FROM run WHERE {WHERE} ORDER BY id DESC LIMIT ?4 OFFSET ?5"
                 ))
                 .map_err(&failed)?;
             let rows = select
                 .query_map(
-                    params![filter.plugin, status, filter.limit, filter.offset],
+                    params![
+                        filter.plugin,
+                        status,
+                        self.tenant(),
+                        filter.limit,
+                        filter.offset
+                    ],
                     recorded,
                 )
                 .map_err(&failed)?;
@@ -389,8 +400,13 @@ impl Embedded {
 
     fn recorded(&self, id: i64) -> Result<Option<Recorded>, BackendError> {
         let conn = self.database();
-        conn.prepare_cached(&format!("SELECT {COLUMNS} FROM run WHERE id = ?1"))
-            .and_then(|mut select| select.query_row([id], recorded).optional())
+        let sql = format!("SELECT {COLUMNS} FROM run WHERE id = ?1 AND tenant = ?2");
+        conn.prepare_cached(&sql)
+            .and_then(|mut select| {
+                select
+                    .query_row(params![id, self.tenant()], recorded)
+                    .optional()
+            })
             .map_err(BackendError::database("read"))
     }
 
@@ -424,11 +440,12 @@ impl Embedded {
         let mut select = conn
             .prepare_cached(
                 "SELECT seq, time, kind, level, step, data FROM run_event \
-                 WHERE run = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3",
+                 WHERE run = ?1 AND seq > ?2 AND run IN (SELECT id FROM run WHERE tenant = ?4) \
+                 ORDER BY seq LIMIT ?3",
             )
             .map_err(&failed)?;
         let rows = select
-            .query_map(params![id, after, limit], |row| {
+            .query_map(params![id, after, limit, self.tenant()], |row| {
                 let event = RunEvent {
                     time: row.get(1)?,
                     kind: row.get(2)?,
@@ -457,9 +474,9 @@ impl Embedded {
     }
 }
 
-fn exists(conn: &Connection, id: i64) -> rusqlite::Result<bool> {
-    conn.prepare_cached("SELECT 1 FROM run WHERE id = ?1")?
-        .exists([id])
+fn exists(conn: &Connection, id: i64, tenant: &str) -> rusqlite::Result<bool> {
+    conn.prepare_cached("SELECT 1 FROM run WHERE id = ?1 AND tenant = ?2")?
+        .exists(params![id, tenant])
 }
 
 fn append(conn: &Connection, id: i64, events: &[RunEvent]) -> rusqlite::Result<()> {

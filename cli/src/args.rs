@@ -1,5 +1,7 @@
 //! Owns the command line: every command and option, once, for parser and help.
 
+mod backend;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -7,6 +9,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 mod account;
 
 pub use self::account::*;
+
+pub use backend::{Backend, BackendToken, Data, Scope, Serve};
 
 /// What every reader of JSON can hold; above it there are free ids.
 const HIGHEST_ID: i64 = (1 << 53) - 1;
@@ -369,20 +373,6 @@ pub enum Model {
         /// Where to (default: its own name, in the current folder)
         #[arg(short, long, value_name = "PATH")]
         output: Option<PathBuf>,
-    },
-}
-
-/// `synapse backend`.
-#[derive(Debug, Subcommand)]
-pub enum Backend {
-    /// Serve the backend of this machine on the loopback interface until interrupted
-    Serve {
-        /// Port (default: any free one)
-        #[arg(long, default_value_t = 0)]
-        port: u16,
-        /// Stop when standard input is closed: for programs that start it
-        #[arg(long, hide = true)]
-        until_stdin_closes: bool,
     },
 }
 

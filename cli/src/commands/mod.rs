@@ -20,6 +20,7 @@ mod reach;
 pub mod run;
 pub mod runs;
 pub mod status;
+mod token;
 pub mod update_config;
 pub mod whoami;
 pub mod worker;

@@ -9,6 +9,7 @@ mod error;
 pub mod host;
 pub mod jobs;
 mod listing;
+mod records;
 mod refusal;
 mod releases;
 mod send;
@@ -27,6 +28,7 @@ use synapse_engine::Digest;
 
 pub use self::{
     auth::{Auth, BadToken, Secret},
+    chunks::Parcel,
     error::PlatformError,
     host::{BadHost, Host},
 };

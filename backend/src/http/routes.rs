@@ -1,0 +1,205 @@
+//! Owns the table of what is served: each method of each path, with what a token must allow for
+//! it. The router, the scopes and the check of the OpenAPI document all come from this one list.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::handler::Handler;
+use axum::http::StatusCode;
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodFilter, MethodRouter, on};
+
+use super::body::CHUNK;
+use super::guard::{Caller, drain};
+use super::journal::Met;
+use super::reply::{self, Problem};
+use super::{
+    Shared, applications, console, datasets, health, jobs, logs, models, openapi, publish,
+    releases, storages, uploads,
+};
+use crate::token::Scope;
+
+/// One method of one path.
+pub(crate) struct Route {
+    pub(crate) method: &'static str,
+    pub(crate) path: &'static str,
+    /// A token needs one of these; none where there is nothing to keep from anybody.
+    pub(crate) needs: &'static [Scope],
+    /// It receives files, of which only so many are received at a time.
+    receives: bool,
+    handler: MethodRouter<Shared, Infallible>,
+}
+
+/// What is known of a route while a request is on it.
+#[derive(Clone)]
+struct Rule {
+    path: &'static str,
+    needs: &'static [Scope],
+    receives: bool,
+    shared: Shared,
+}
+
+/// Looking.
+fn get<T: 'static>(path: &'static str, handler: impl Handler<T, Shared>) -> Route {
+    route("GET", path, &[Scope::Read], handler)
+}
+
+/// Looking, for anybody.
+fn open<T: 'static>(path: &'static str, handler: impl Handler<T, Shared>) -> Route {
+    route("GET", path, &[], handler)
+}
+
+/// Anything.
+fn route<T: 'static>(
+    method: &'static str,
+    path: &'static str,
+    needs: &'static [Scope],
+    handler: impl Handler<T, Shared>,
+) -> Route {
+    let filter = match method {
+        "GET" => MethodFilter::GET,
+        "PUT" => MethodFilter::PUT,
+        "PATCH" => MethodFilter::PATCH,
+        "DELETE" => MethodFilter::DELETE,
+        _ => MethodFilter::POST,
+    };
+    Route {
+        method,
+        path,
+        needs,
+        receives: false,
+        handler: on(filter, handler),
+    }
+}
+
+impl Route {
+    fn receives(self) -> Self {
+        Self {
+            receives: true,
+            ..self
+        }
+    }
+}
+
+/// Everything that is served.
+pub(crate) fn routes() -> Vec<Route> {
+    use Scope::{Admin, Publish, Run};
+    vec![
+        open("/health/", health::get),
+        open("/openapi.json", openapi::get),
+        get("/plugin_releases/", releases::list),
+        route("POST", "/plugin_releases/", &[Publish], publish::create).receives(),
+        get("/plugin_releases/{id}/", releases::get),
+        route(
+            "DELETE",
+            "/plugin_releases/{id}/",
+            &[Admin],
+            releases::delete,
+        ),
+        get("/jobs/", jobs::list),
+        route("POST", "/jobs/", &[Run], jobs::create),
+        get("/jobs/{id}/", jobs::get),
+        route("PATCH", "/jobs/{id}/", &[Run], jobs::update),
+        get("/jobs/{id}/console_logs/", console::list),
+        get("/jobs/{id}/tail_console_logs/", console::tail),
+        route("POST", "/logs/", &[Run], logs::create),
+        get("/models/", models::list),
+        route("POST", "/models/", &[Run], models::create).receives(),
+        get("/models/{id}/", models::get),
+        get("/ground_truth_dataset_versions/", datasets::list),
+        get("/ground_truth_dataset_versions/{id}/", datasets::get),
+        get("/ground_truths/", datasets::items),
+        // What is sent in chunks becomes a release or a model.
+        route("PUT", "/chunked_upload/", &[Publish, Run], uploads::begin).receives(),
+        get("/chunked_upload/{id}/", uploads::get),
+        route(
+            "PUT",
+            "/chunked_upload/{id}/",
+            &[Publish, Run],
+            uploads::append,
+        )
+        .receives(),
+        route(
+            "POST",
+            "/chunked_upload/{id}/",
+            &[Publish, Run],
+            uploads::complete,
+        ),
+        get("/storages/", storages::list),
+        get("/storages/{id}/", storages::get),
+        get("/serve_applications/", applications::list),
+        route("POST", "/serve_applications/", &[Run], applications::create),
+        get("/serve_applications/{id}/", applications::get),
+        route(
+            "DELETE",
+            "/serve_applications/{id}/",
+            &[Admin],
+            applications::delete,
+        ),
+        get("/files/releases/{id}/{name}", releases::file),
+        get("/files/models/{id}/{name}", models::file),
+        get("/files/uploads/{id}/{name}", uploads::file),
+        get("/files/datasets/{id}/{*name}", datasets::file),
+    ]
+}
+
+/// The router of one view.
+pub(crate) fn router(shared: Shared) -> Router {
+    let mut router = Router::new();
+    for route in routes() {
+        let rule = Rule {
+            path: route.path,
+            needs: route.needs,
+            receives: route.receives,
+            shared: Arc::clone(&shared),
+        };
+        let handler = route.handler.layer(from_fn_with_state(rule, pass));
+        router = router.route(route.path, handler);
+    }
+    router
+        .fallback(reply::unknown)
+        .method_not_allowed_fallback(reply::not_allowed)
+        // Every handler has a limit of its own.
+        .layer(DefaultBodyLimit::disable())
+        .with_state(shared)
+}
+
+/// Runs before every handler: whether the token allows it, and whether there is room.
+async fn pass(State(rule): State<Rule>, request: Request, next: Next) -> Response {
+    let mut response = match enter(&rule, request.extensions().get::<Caller>().cloned()).await {
+        // Held until the answer is there.
+        Ok(_room) => next.run(request).await,
+        Err(problem) => {
+            drain(request.into_body(), CHUNK).await;
+            problem.into_response()
+        }
+    };
+    response.extensions_mut().insert(Met(rule.path));
+    response
+}
+
+async fn enter(
+    rule: &Rule,
+    caller: Option<Caller>,
+) -> Result<Option<tokio::sync::OwnedSemaphorePermit>, Problem> {
+    let allowed = |caller: Caller| caller.scopes.allow(rule.needs);
+    if !rule.needs.is_empty() && !caller.is_some_and(allowed) {
+        let names: Vec<String> = rule
+            .needs
+            .iter()
+            .map(|scope| format!("`{scope}`"))
+            .collect();
+        let text = format!(
+            "You do not have permission to perform this action: the token lacks the scope {}.",
+            names.join(" or ")
+        );
+        return Err(Problem::new(StatusCode::FORBIDDEN, text));
+    }
+    if rule.receives {
+        return Ok(Some(rule.shared.site.upload().await?));
+    }
+    Ok(None)
+}
