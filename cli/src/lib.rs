@@ -7,6 +7,7 @@ pub mod commands;
 pub mod connect;
 pub mod credentials;
 pub mod home;
+pub mod input;
 pub mod language;
 pub mod params;
 pub mod profile;

@@ -1,6 +1,6 @@
 //! `synapse agent`: which agent of a platform runs actions.
 
-use std::io::{BufRead, IsTerminal};
+use std::io::IsTerminal;
 
 use serde_json::{Value, json};
 use synapse_engine::Failure;
@@ -11,9 +11,13 @@ use crate::{
     app::App,
     args::AgentCommand,
     credentials::{self, Agent},
+    input,
     profile::{self, Profile},
     render::{BOLD, DIM, Printer, paint},
 };
+
+/// Longest line that answers a question.
+const LONGEST_LINE: usize = 4096;
 
 /// Runs the command; returns the exit code.
 pub fn run(app: &App, command: &AgentCommand) -> Result<u8, Failure> {
@@ -41,7 +45,9 @@ struct Listed {
 
 impl Listed {
     fn of(value: &Value) -> Option<Self> {
-        let text = |name: &str| value.get(name).and_then(Value::as_str).map(str::to_owned);
+        // Whoever named it may have put more than a name into it.
+        let clean = |text: &str| text.chars().filter(|char| !char.is_control()).collect();
+        let text = |name: &str| value.get(name).and_then(Value::as_str).map(clean);
         Some(Self {
             agent: Agent {
                 id: credentials::id(value.get("id")?)?,
@@ -122,8 +128,7 @@ fn find(agents: &[Listed], wanted: &str) -> Result<usize, Failure> {
 
 /// Lets the person at the terminal choose.
 fn ask(app: &App, profile: &Profile, agents: &[Listed]) -> Result<usize, Failure> {
-    let mut input = std::io::stdin().lock();
-    if !input.is_terminal() || app.output.is_machine() {
+    if !std::io::stdin().is_terminal() || app.output.is_machine() {
         return Err(Failure::usage("which agent?")
             .hint("name its id or name: `synapse agent list` shows them"));
     }
@@ -131,15 +136,14 @@ fn ask(app: &App, profile: &Profile, agents: &[Listed]) -> Result<usize, Failure
     print(&mut printer, profile, agents, true);
     printer.text("Number: ");
     printer.flush();
-    let mut line = String::new();
-    let read = input.read_line(&mut line);
-    if app.cancel.cancelled() {
-        return Err(Failure::cancelled());
-    }
-    read.map_err(|error| {
+    let line = input::line(&app.cancel, LONGEST_LINE).map_err(|error| {
+        if error.kind() == std::io::ErrorKind::Interrupted {
+            return Failure::cancelled();
+        }
         Failure::environment("terminal", format!("cannot read the terminal: {error}"))
             .hint("name the agent's id instead")
     })?;
+    let line = String::from_utf8_lossy(&line);
     let given = line.trim();
     let number = given.parse::<usize>().ok();
     number

@@ -27,7 +27,7 @@ pub fn run(app: &App, args: &args::Login) -> Result<u8, Failure> {
     let saved = Saved::load(&path)?;
     let place = place(app, args, &saved)?;
     profile::refuse_insecure(&place.host, args.allow_http)?;
-    let token = token(args, &place.host)?;
+    let token = token(app, args, &place.host)?;
     let auth = match &args.tenant {
         Some(tenant) => Auth::User {
             token,
@@ -131,7 +131,7 @@ fn expect_name(name: &str) -> Result<(), Failure> {
 }
 
 /// The token: of the option, of a pipe, or typed.
-fn token(args: &args::Login, host: &Host) -> Result<Secret, Failure> {
+fn token(app: &App, args: &args::Login, host: &Host) -> Result<Secret, Failure> {
     let usage = |failure: Failure| Failure {
         kind: synapse_engine::FailureKind::Usage,
         ..failure
@@ -141,7 +141,10 @@ fn token(args: &args::Login, host: &Host) -> Result<Secret, Failure> {
         return profile::checked(token.expose(), "--token").map_err(usage);
     }
     if args.token.is_some() || !std::io::stdin().is_terminal() {
-        return profile::read_piped_token().map_err(|failure| {
+        return profile::read_piped_token(app).map_err(|failure| {
+            if failure.code == "cancelled" {
+                return failure;
+            }
             if failure.code == "token" && failure.message.ends_with("is empty") {
                 return Failure::usage("no token came through standard input").hint(
                     "type it on a terminal, or pipe it in: synapse login --token - < FILE; \

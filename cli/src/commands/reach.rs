@@ -14,8 +14,8 @@ use crate::app::App;
 /// Longest wait for an answer.
 const ANSWER: Duration = Duration::from_secs(20);
 
-/// The cheapest call that needs a token.
-const QUESTION: &str = "agents/?limit=1";
+/// The cheapest calls that need a token; the second is for platforms without agents.
+const QUESTIONS: [&str; 2] = ["agents/?limit=1", "plugin_releases/?limit=1"];
 
 /// A client of a platform, for a question or two.
 pub(super) fn platform(
@@ -55,13 +55,17 @@ pub(super) fn platform(
 
 /// Asks whether a platform takes the token. One that is good for other things only is taken too.
 pub(super) fn is_accepted(platform: &Platform) -> Result<(), PlatformError> {
-    match platform.get(QUESTION) {
-        Ok(answer) if answer.is_array() || answer.get("results").is_some() => Ok(()),
-        Err(PlatformError::NotAllowed(_)) => Ok(()),
-        Ok(_) | Err(PlatformError::NotFound(_)) => Err(PlatformError::Wire(WireError::Garbled {
-            host: platform.host().to_owned(),
-            what: "it does not list its agents".to_owned(),
-        })),
-        Err(error) => Err(error),
+    for question in QUESTIONS {
+        match platform.get(question) {
+            Ok(answer) if answer.is_array() || answer.get("results").is_some() => return Ok(()),
+            Err(PlatformError::NotAllowed(_)) => return Ok(()),
+            Ok(_) => break,
+            Err(PlatformError::NotFound(_)) => {}
+            Err(error) => return Err(error),
+        }
     }
+    Err(PlatformError::Wire(WireError::Garbled {
+        host: platform.host().to_owned(),
+        what: "it lists neither agents nor releases".to_owned(),
+    }))
 }

@@ -8,7 +8,7 @@ use std::{
 
 use rustix::fs::{Access, access, statvfs};
 use synapse_engine::{
-    Failure,
+    Failure, StoreError,
     filesystem::{self, Kind},
     store::examine,
     store_failure,
@@ -145,7 +145,11 @@ fn database(
             return Finding::failed(check, text).hint(mend);
         }
         Err(error) => {
-            let text = format!("{shown} cannot be read: {}", first_line(&error.to_string()));
+            let what = match error {
+                StoreError::Database(what) => what,
+                other => other.to_string(),
+            };
+            let text = format!("{shown} cannot be read: {}", first_line(&what));
             return Finding::failed(check, text).hint(mend);
         }
     }
