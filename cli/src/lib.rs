@@ -7,6 +7,7 @@ pub mod commands;
 pub mod connect;
 pub mod credentials;
 pub mod home;
+pub mod input;
 pub mod language;
 pub mod params;
 pub mod profile;
@@ -137,6 +138,11 @@ fn run(app: &App, command: &Command) -> Result<u8, Failure> {
         Command::Status(args) => commands::status::run(app, args),
         Command::Cache(args) => commands::cache::run(app, args),
         Command::Login(args) => commands::login::run(app, args),
+        Command::Logout(args) => commands::logout::run(app, args),
+        Command::Whoami(args) => commands::whoami::run(app, args),
+        Command::Profile(command) => commands::profiles::run(app, command),
+        Command::Agent(command) => commands::agent::run(app, command),
+        Command::Doctor(args) => commands::doctor::run(app, args),
         Command::Runs(args) => commands::runs::run(app, args),
         Command::Dataset(args) => commands::dataset::run(app, args),
         Command::Model(args) => commands::model::run(app, args),

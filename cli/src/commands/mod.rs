@@ -1,6 +1,7 @@
 //! The commands, each in a file named for it.
 
 pub mod agent_job;
+pub mod agent;
 mod attempt;
 pub mod backend;
 pub mod cache;
@@ -8,20 +9,25 @@ pub mod choice;
 pub mod config;
 pub mod dataset;
 mod execution;
+pub mod doctor;
 pub mod explain;
 mod inspection;
 mod jobs;
 pub mod lock;
 pub mod login;
+pub mod logout;
 pub mod model;
 pub mod plan;
+pub mod profiles;
 pub mod publish;
 mod remote;
+mod reach;
 pub mod run;
 pub mod runs;
 pub mod status;
 mod token;
 pub mod update_config;
+pub mod whoami;
 pub mod worker;
 
 use std::{path::Path, sync::Arc};
