@@ -373,6 +373,24 @@ pub struct Worker {
     pub arguments: Vec<std::ffi::OsString>,
 }
 
+/// Where a publish goes.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Where to")]
+pub struct To {
+    /// The embedded backend on this machine; needs no login
+    #[arg(long, conflicts_with_all = ["target", "profile", "host"])]
+    pub local: bool,
+    /// A saved login to publish to, such as staging; may be repeated
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["profile", "host", "token"])]
+    pub target: Vec<String>,
+    /// Ask what is published, also where a target said so within a day
+    #[arg(long)]
+    pub verify: bool,
+    /// Which platform.
+    #[command(flatten)]
+    pub connection: Connection,
+}
+
 /// Which plugins.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Which plugins")]
@@ -414,9 +432,6 @@ pub struct Publish {
     /// Skip confirmation prompts
     #[arg(short, long)]
     pub yes: bool,
-    /// Publish into the embedded backend on this machine; needs no login
-    #[arg(long)]
-    pub local: bool,
     /// Raise the version of plugins whose content differs from what is published
     #[arg(long, value_name = "LEVEL")]
     pub bump: Option<Bump>,
@@ -429,6 +444,9 @@ pub struct Publish {
     /// Publish files matching PATTERN although they look like credentials; may be repeated
     #[arg(long, value_name = "PATTERN")]
     pub allow_secret: Vec<String>,
+    /// Where to.
+    #[command(flatten)]
+    pub to: To,
     /// Which plugins.
     #[command(flatten)]
     pub selection: Selection,
@@ -460,12 +478,12 @@ pub struct Plan {
     /// Plan debug releases
     #[arg(long)]
     pub debug: bool,
-    /// Plan for the embedded backend on this machine
-    #[arg(long)]
-    pub local: bool,
     /// Publish files matching PATTERN although they look like credentials; may be repeated
     #[arg(long, value_name = "PATTERN")]
     pub allow_secret: Vec<String>,
+    /// Where to.
+    #[command(flatten)]
+    pub to: To,
     /// Which plugins.
     #[command(flatten)]
     pub selection: Selection,
@@ -485,17 +503,17 @@ pub struct Explain {
     /// Explain debug releases
     #[arg(long)]
     pub debug: bool,
-    /// Explain for the embedded backend on this machine
-    #[arg(long)]
-    pub local: bool,
+    /// Where to.
+    #[command(flatten)]
+    pub to: To,
 }
 
 /// `synapse status`.
 #[derive(Debug, Args)]
 pub struct Status {
-    /// Compare with the embedded backend on this machine
-    #[arg(long)]
-    pub local: bool,
+    /// Where to.
+    #[command(flatten)]
+    pub to: To,
     /// Which plugins.
     #[command(flatten)]
     pub selection: Selection,

@@ -82,6 +82,18 @@ pub trait Node: Send + Sync {
     /// Walks all inputs, in order. The engine adds the rule itself.
     fn manifest(&self, inputs: Inputs<'_>, out: &mut dyn Manifest) -> Result<(), Pending>;
 
+    /// Whether deciding about this node takes a question across a network. `known` is the outcome
+    /// that the store has. Questions are asked by [`Node::ask`], many at a time, before the plan
+    /// is decided.
+    fn asks(&self, known: Option<&Outcome>) -> bool {
+        let _ = known;
+        false
+    }
+
+    /// Asks what [`Node::probe`] and [`Node::current`] will want to know, and remembers the
+    /// answer. What goes wrong shows there. Must change nothing.
+    fn ask(&self) {}
+
     /// For effects without a receipt: looks at the target before any work is done. An error
     /// refuses the node. Must change nothing.
     fn probe(&self) -> Result<Probe, Failure> {

@@ -1,7 +1,13 @@
 //! Owns [`Plan`]: for every node, whether its result is known, must be made, or depends on what
 //! others will make. Planning changes nothing, and `run` starts from the same plan.
 
-use std::sync::Arc;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -14,7 +20,7 @@ use crate::{
     node::{Inputs, Node, Pending, Probe, store_failure},
     outcome::{Cacheability, Outcome},
     reason::DirtyReason,
-    store::{Store, Subject},
+    store::{Row, Store, Subject},
 };
 
 /// What will happen to a node.
@@ -273,6 +279,7 @@ fn look_up(
         .store
         .rows(&keys)
         .map_err(|error| store_failure(&error))?;
+    ask(graph, session, &keyed, &rows)?;
     let now = (session.clock)();
     let mut used = Vec::new();
     for ((id, key), row) in keyed.into_iter().zip(rows) {
@@ -304,6 +311,40 @@ fn look_up(
     if !used.is_empty() {
         // It only steers collection; a read-only store is no reason to stop.
         let _ = session.store.touch(&used, now);
+    }
+    Ok(())
+}
+
+/// Asks across the network, as many nodes at a time as may wait for it.
+fn ask(
+    graph: &Graph,
+    session: &Session,
+    keyed: &[(NodeId, Key)],
+    rows: &[Option<Row>],
+) -> Result<(), Failure> {
+    let asking = |((id, _), row): &(&(NodeId, Key), &Option<Row>)| {
+        let known = row.as_ref().map(|row| &row.outcome);
+        graph.node(*id).asks(known)
+    };
+    let nodes = keyed.iter().zip(rows).filter(asking);
+    let nodes: Vec<NodeId> = nodes.map(|((id, _), _)| *id).collect();
+    let next = AtomicUsize::new(0);
+    let work = || {
+        while let Some(id) = nodes.get(next.fetch_add(1, Ordering::Relaxed)) {
+            if session.cancel.cancelled() {
+                return;
+            }
+            graph.node(*id).ask();
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 1..session.io_jobs.min(nodes.len()) {
+            scope.spawn(work);
+        }
+        work();
+    });
+    if session.cancel.cancelled() {
+        return Err(Failure::cancelled());
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! Owns the one trait through which rules and platforms meet: [`Backend`], what a publish asks
 //! of a target, implemented by the embedded backend and by clients of remote ones.
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use synapse_engine::Digest;
@@ -81,12 +81,75 @@ pub enum ClientError {
         /// Digest of what arrived.
         actual: Digest,
     },
+    /// What the target says that it keeps is not what was sent.
+    #[error("the target keeps other bytes than were sent: expected MD5 {expected}, got {actual}")]
+    WrongChecksum {
+        /// Of what was sent.
+        expected: String,
+        /// Of what is there.
+        actual: String,
+        /// The release that was made of it.
+        release: String,
+    },
+    /// The caller may not do this, and nothing else at this target either.
+    #[error("{what}")]
+    Denied {
+        /// Code of the failure: who one is, or what one may do.
+        code: &'static str,
+        /// What the target said.
+        what: String,
+    },
+    /// The target has too much to do. Nothing was done there.
+    #[error("{what}")]
+    Busy {
+        /// What it said.
+        what: String,
+        /// How long it wants to be left alone.
+        after: Option<Duration>,
+    },
+    /// The target cannot be used as it is given. Nothing was done there.
+    #[error("{what}")]
+    Unusable {
+        /// Code of the failure.
+        code: &'static str,
+        /// What is wrong.
+        what: String,
+        /// What to do about it.
+        hint: &'static str,
+    },
     /// The target could not be reached, or failed. Nothing was done there.
     #[error("{0}")]
     Unavailable(String),
     /// It is unknown whether the target did it: ask before sending again.
     #[error("{0}")]
     Ambiguous(String),
+    /// Work was asked to stop.
+    #[error("interrupted")]
+    Cancelled,
+}
+
+/// Follows the sending of one release.
+pub trait Watch {
+    /// So many bytes of the archive have gone out.
+    fn progress(&self, bytes: u64);
+
+    /// The id of an upload that an earlier try began, and that may be gone on with.
+    fn begun(&self) -> Option<String> {
+        None
+    }
+
+    /// An upload began that a later try may go on with.
+    fn begins(&self, id: &str) {
+        let _ = id;
+    }
+}
+
+/// Looks at nothing.
+#[derive(Debug, Clone, Copy)]
+pub struct Unwatched;
+
+impl Watch for Unwatched {
+    fn progress(&self, _bytes: u64) {}
 }
 
 /// A target that holds releases.
@@ -109,4 +172,11 @@ pub trait Backend: Send + Sync {
     /// Makes a release. Checks the bytes; refuses a taken formal slot with
     /// [`ClientError::Exists`]; replaces the previous release of a debug slot.
     fn create(&self, upload: &Upload<'_>) -> Result<Release, ClientError>;
+
+    /// The same, followed while it goes on.
+    fn send(&self, upload: &Upload<'_>, watch: &dyn Watch) -> Result<Release, ClientError> {
+        let release = self.create(upload)?;
+        watch.progress(upload.size);
+        Ok(release)
+    }
 }

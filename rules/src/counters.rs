@@ -1,6 +1,6 @@
 //! Owns the counts of work done, which tests and `--json` read instead of clocks.
 
-use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, atomic::AtomicU64};
 
 /// What one command did.
 #[derive(Debug, Default)]
@@ -9,9 +9,8 @@ pub struct Counters {
     pub files_hashed: AtomicU64,
     /// Files deflated into archives; the others came from kept streams or are stored.
     pub files_deflated: AtomicU64,
-    /// Calls that cross the network when the target is remote. Reading the embedded backend's
-    /// list of releases to verify receipts is none.
-    pub requests: AtomicU64,
+    /// Requests sent over HTTP, repeats included.
+    pub requests: Arc<AtomicU64>,
     /// Bytes of archives sent.
     pub bytes_sent: AtomicU64,
 }

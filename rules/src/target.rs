@@ -1,16 +1,26 @@
-//! Owns [`Target`]: one place a publish goes to, with what is known of it during one command.
+//! Owns [`Target`]: one place a publish goes to, with what is known of it during one command:
+//! what it answered, and what the ledger says that it has.
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, OnceLock, PoisonError, atomic::Ordering},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
-use synapse_engine::{Digest, Failure, store::Ledger};
+use synapse_engine::{
+    Digest, Failure,
+    store::{Ledger, Receipt},
+};
 
 use crate::{
     client::{Backend, ClientError, Release, Slot},
     counters::Counters,
 };
+
+/// How long what a remote target said that it has is taken for true, in seconds.
+pub const RECEIPT_AGE: i64 = 24 * 3600;
+
+/// Failure code: it was not tried, since this target lets us do nothing.
+pub const NOT_TRIED: &str = "not-tried";
 
 /// A target of this command.
 pub struct Target {
@@ -24,8 +34,21 @@ pub struct Target {
     pub counters: Arc<Counters>,
     /// Reading its releases crosses no network.
     pub embedded: bool,
+    /// Receipts do not count, however fresh: everything is asked for.
+    pub verify: bool,
+    /// Unix seconds.
+    pub clock: fn() -> i64,
+    identity: String,
     releases: OnceLock<Result<HashMap<String, Vec<Release>>, ClientError>>,
     contents: Mutex<HashMap<String, Digest>>,
+    /// Of a remote target: what it answered, by slot.
+    slots: Mutex<HashMap<Slot, Result<Option<Release>, ClientError>>>,
+    /// Of a remote target: what the ledger said at the start.
+    receipts: OnceLock<HashMap<String, Receipt>>,
+    /// What it said again that it has, to be written down.
+    renewed: Mutex<Vec<Receipt>>,
+    /// Why nothing can be done there.
+    closed: OnceLock<ClientError>,
 }
 
 impl Target {
@@ -35,31 +58,56 @@ impl Target {
         backend: Arc<dyn Backend>,
         ledger: Arc<Ledger>,
         counters: Arc<Counters>,
-        embedded: bool,
+        clock: fn() -> i64,
     ) -> Self {
-        let (releases, contents) = (OnceLock::new(), Mutex::default());
+        let identity = backend.identity();
         Self {
             name: name.to_owned(),
             backend,
             ledger,
             counters,
-            embedded,
-            releases,
-            contents,
+            embedded: false,
+            verify: false,
+            clock,
+            identity,
+            releases: OnceLock::new(),
+            contents: Mutex::default(),
+            slots: Mutex::default(),
+            receipts: OnceLock::new(),
+            renewed: Mutex::default(),
+            closed: OnceLock::new(),
         }
     }
 
-    /// Counts a call that crosses the network.
-    pub fn request(&self) {
-        if !self.embedded {
-            self.counters.requests.fetch_add(1, Ordering::Relaxed);
+    /// The same, of the backend of this machine.
+    pub fn embedded(self) -> Self {
+        Self {
+            embedded: true,
+            ..self
         }
     }
 
-    /// All releases of a plugin as they were when the command first asked, oldest first.
-    pub fn releases(&self, code: &str) -> Result<&[Release], Failure> {
+    /// Names it in keys and in the ledger.
+    pub fn identity(&self) -> &str {
+        &self.identity
+    }
+
+    /// All releases of a plugin, oldest first; of the embedded backend as they were when the
+    /// command first asked.
+    pub fn releases(&self, code: &str) -> Result<Vec<Release>, Failure> {
+        if self.embedded || self.releases.get().is_some() {
+            return Ok(self.all()?.get(code).cloned().unwrap_or_default());
+        }
+        self.told(self.backend.releases(code))
+    }
+
+    /// Asks for all releases at once, which is less than asking plugin by plugin for many.
+    pub fn read_all(&self) -> Result<(), Failure> {
+        self.all().map(|_| ())
+    }
+
+    fn all(&self) -> Result<&HashMap<String, Vec<Release>>, Failure> {
         let all = self.releases.get_or_init(|| {
-            self.request();
             let mut by_code: HashMap<String, Vec<Release>> = HashMap::new();
             for release in self.backend.all()? {
                 by_code
@@ -69,32 +117,53 @@ impl Target {
             }
             Ok(by_code)
         });
-        match all {
-            Ok(all) => Ok(all.get(code).map_or(&[], Vec::as_slice)),
-            Err(error) => Err(self.failure(error)),
+        all.as_ref().map_err(|error| self.failure(error))
+    }
+
+    /// Reads ahead of need what will be needed of it whatever the plugins are; what goes wrong
+    /// shows when it is needed.
+    pub fn prefetch(&self) {
+        if self.embedded {
+            let _ = self.all();
+        } else {
+            self.receipts();
         }
     }
 
-    /// Asks for the releases ahead of need; what goes wrong shows when they are needed.
-    pub fn prefetch(&self) {
-        let _ = self.releases("");
-    }
-
     /// The release in a slot when the command first asked.
-    pub fn in_slot(&self, slot: &Slot) -> Result<Option<&Release>, Failure> {
-        Ok(self
-            .releases(&slot.code)?
-            .iter()
-            .rev()
-            .find(|release| same_slot(&release.slot, slot)))
+    pub fn in_slot(&self, slot: &Slot) -> Result<Option<Release>, Failure> {
+        if self.embedded {
+            let releases = self.all()?.get(&slot.code);
+            let mut newest = releases.into_iter().flatten().rev();
+            return Ok(newest
+                .find(|release| same_slot(&release.slot, slot))
+                .cloned());
+        }
+        let known = locked(&self.slots).get(slot).cloned();
+        let answer = match (known, self.closed.get()) {
+            (Some(known), _) => known,
+            // Who was turned away once does not knock a thousand times.
+            (None, Some(why)) => Err(why.clone()),
+            (None, None) => {
+                let answer = self.backend.find(slot);
+                if let Err(why) = &answer {
+                    let _ = self.closed.set(why.clone());
+                }
+                locked(&self.slots).insert(slot.clone(), answer.clone());
+                answer
+            }
+        };
+        answer.map_err(|error| self.failure(&error))
     }
 
     /// The release in a slot now.
     pub fn find(&self, slot: &Slot) -> Result<Option<Release>, Failure> {
-        self.request();
-        self.backend
-            .find(slot)
-            .map_err(|error| self.failure(&error))
+        self.told(self.backend.find(slot))
+    }
+
+    /// Whether the target was asked for a slot by this command already.
+    pub fn was_asked(&self, slot: &Slot) -> bool {
+        !self.embedded && matches!(locked(&self.slots).get(slot), Some(Ok(_)))
     }
 
     /// The content digest of a release.
@@ -102,22 +171,90 @@ impl Target {
         if let Some(content) = release.content {
             return Ok(content);
         }
-        let known = || self.contents.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(content) = known().get(&release.id) {
+        if let Some(content) = locked(&self.contents).get(&release.id) {
             return Ok(*content);
         }
-        self.request();
-        let content = self
-            .backend
-            .content(release)
-            .map_err(|error| self.failure(&error))?;
-        known().insert(release.id.clone(), content);
+        let content = self.told(self.backend.content(release))?;
+        locked(&self.contents).insert(release.id.clone(), content);
         Ok(content)
+    }
+
+    fn receipts(&self) -> &HashMap<String, Receipt> {
+        self.receipts.get_or_init(|| {
+            // A ledger that cannot be read costs questions.
+            let found = self.ledger.receipts(&self.identity).unwrap_or_default();
+            let by_slot = found.into_iter().map(|own| (own.slot.clone(), own));
+            by_slot.collect()
+        })
+    }
+
+    /// Whether the target said within a day that it has this, and nobody doubts it.
+    pub fn is_fresh(&self, slot: &str, content: &Digest, release: &str) -> bool {
+        let now = (self.clock)();
+        !self.verify
+            && self.receipts().get(slot).is_some_and(|own| {
+                // A clock that was set back makes nothing fresh.
+                let age = now - own.at;
+                own.content == *content
+                    && own.receipt == release
+                    && (0..RECEIPT_AGE).contains(&age)
+            })
+    }
+
+    /// Notes that the target said that it has this.
+    pub fn renew(&self, slot: &str, content: &Digest, release: &str) {
+        if self.embedded {
+            return;
+        }
+        locked(&self.renewed).push(Receipt {
+            slot: slot.to_owned(),
+            content: *content,
+            receipt: release.to_owned(),
+            at: (self.clock)(),
+        });
+    }
+
+    /// Writes down what was noted. Failing to costs questions the next time.
+    pub fn keep_receipts(&self) {
+        let renewed = std::mem::take(&mut *locked(&self.renewed));
+        if !renewed.is_empty() {
+            let _ = self.ledger.renew(&self.identity, &renewed);
+        }
+    }
+
+    /// Why nothing can be done at this target any more, for those who come after the first.
+    pub fn closed(&self) -> Option<Failure> {
+        self.closed.get().map(|why| {
+            let what = format!("not tried, since {} does not let us: {why}", self.name);
+            Failure::environment(NOT_TRIED, what)
+        })
+    }
+
+    /// Notes an answer after which nothing else need be tried.
+    pub fn note(&self, error: &ClientError) {
+        if matches!(
+            error,
+            ClientError::Denied { .. } | ClientError::Unusable { .. }
+        ) {
+            let _ = self.closed.set(error.clone());
+        }
+    }
+
+    fn told<T>(&self, answer: Result<T, ClientError>) -> Result<T, Failure> {
+        answer.map_err(|error| {
+            self.note(&error);
+            self.failure(&error)
+        })
     }
 
     /// A client's refusal as a failure.
     pub fn failure(&self, error: &ClientError) -> Failure {
         let name = &self.name;
+        let environment = |code: &str, hint: &str| {
+            Failure::environment(code, error.to_string())
+                .at(name.clone())
+                .hint(hint)
+        };
         match error {
             ClientError::Exists(what) => {
                 Failure::user("version-exists", what.clone()).at(name.clone())
@@ -134,20 +271,40 @@ impl Target {
                 first.hint("mend this in the plugin and publish again; --debug skips this check")
             }
             ClientError::Mismatch { .. } => {
-                Failure::environment("checksum-mismatch", error.to_string())
-                    .at(name.clone())
-                    .hint("nothing was published; run it again")
+                environment("checksum-mismatch", "nothing was published; run it again")
             }
-            ClientError::Unavailable(_) => {
-                Failure::environment("target-unavailable", error.to_string())
-                    .at(name.clone())
-                    .hint("nothing was published there; run it again when it is back")
-            }
-            ClientError::Ambiguous(_) => Failure::environment("target-doubt", error.to_string())
-                .at(name.clone())
-                .hint("run it again: it asks what arrived before anything is sent"),
+            ClientError::WrongChecksum { .. } => environment(
+                "checksum-mismatch",
+                "do not use that release; tell whoever runs the platform",
+            ),
+            ClientError::Denied { code, .. } if *code == "not-authenticated" => environment(
+                code,
+                "log in with `synapse login`, or set SYNAPSE_ACCESS_TOKEN",
+            ),
+            ClientError::Denied { code, .. } => environment(
+                code,
+                "ask for a token that may do this; `synapse whoami` shows whose it is",
+            ),
+            ClientError::Busy { .. } => environment(
+                "rate-limited",
+                "nothing was published there; wait a little, then run it again",
+            ),
+            ClientError::Unusable { code, hint, .. } => environment(code, hint),
+            ClientError::Unavailable(_) => environment(
+                "target-unavailable",
+                "nothing was published there; run it again when it is back",
+            ),
+            ClientError::Ambiguous(_) => environment(
+                "target-doubt",
+                "run it again: it asks what arrived before anything is sent",
+            ),
+            ClientError::Cancelled => Failure::cancelled(),
         }
     }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Whether two slots are the same place: debug releases have one place for all versions.

@@ -4,7 +4,9 @@
 use std::{
     fs::File,
     io::Read,
-    sync::{Arc, atomic::Ordering},
+    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
+    thread,
+    time::{Duration, Instant},
 };
 
 use synapse_engine::{
@@ -15,7 +17,8 @@ use synapse_engine::{
 };
 
 use crate::{
-    client::{ClientError, Release, Slot, Upload},
+    client::{ClientError, Release, Slot, Upload, Watch},
+    http::Retry,
     config,
     plugin::{self, Plugin},
     target::Target,
@@ -31,6 +34,9 @@ pub const RULE: Rule = Rule {
 
 /// Failure code: the version is published with other content.
 pub const VERSION_TAKEN: &str = "version-exists";
+
+const TAKEN_HINT: &str =
+    "raise the version with --bump patch, or publish a debug release with --debug";
 
 /// Where a text of more than this is cut: READMEs travel inside the release as text.
 const TEXT_LIMIT: u64 = 4 << 20;
@@ -96,7 +102,7 @@ impl UploadNode {
         );
         Failure::user(VERSION_TAKEN, what)
             .at(self.target.name.clone())
-            .hint("raise the version with --bump patch, or publish a debug release with --debug")
+            .hint(TAKEN_HINT)
     }
 
     fn receipt(&self, release: &Release, sums: Option<&Outcome>) -> Outcome {
@@ -118,6 +124,7 @@ impl UploadNode {
 
     /// Settles with what the target has, if that is what we mean to send.
     fn settled(&self, release: &Release) -> Result<bool, Failure> {
+        self.undamaged(release)?;
         if self.target.content(release)? == self.content() {
             return Ok(true);
         }
@@ -129,16 +136,36 @@ impl UploadNode {
     }
 }
 
+impl UploadNode {
+    /// A release that was found to hold other bytes than were sent is not what it says it is.
+    fn undamaged(&self, release: &Release) -> Result<(), Failure> {
+        if self.target.embedded || self.slot.debug {
+            return Ok(());
+        }
+        let last = self.target.ledger.last(self.target.identity(), &self.slot_name());
+        let last = last.map_err(|error| store_failure(&error))?;
+        let noted = last.and_then(|effect| effect.receipt);
+        let wrong = noted.as_deref().and_then(|noted| noted.strip_prefix(WRONG));
+        if wrong != Some(release.id.as_str()) {
+            return Ok(());
+        }
+        let what = format!("{} holds other bytes than were sent", self.what());
+        Err(Failure::environment("checksum-mismatch", what)
+            .at(self.target.name.clone())
+            .hint("tell whoever runs the platform, and raise the version with --bump patch"))
+    }
+}
+
 impl Node for UploadNode {
     fn rule(&self) -> Rule {
         RULE
     }
 
     fn label(&self) -> Label {
-        Label {
-            stage: "upload".to_owned(),
-            subject: self.plugin.subject(),
-        }
+        // What went to one target explains nothing of another.
+        let stage = stage(&self.target.name);
+        let subject = self.plugin.subject();
+        Label { stage, subject }
     }
 
     fn lane(&self) -> Lane {
@@ -146,7 +173,7 @@ impl Node for UploadNode {
     }
 
     fn manifest(&self, _inputs: Inputs<'_>, out: &mut dyn Manifest) -> Result<(), Pending> {
-        out.input("target", Input::Text(&self.target.backend.identity()));
+        out.input("target", Input::Text(self.target.identity()));
         out.input("code", Input::Text(&self.slot.code));
         out.input(
             "variant",
@@ -159,11 +186,27 @@ impl Node for UploadNode {
         Ok(())
     }
 
+    fn asks(&self, known: Option<&Outcome>) -> bool {
+        let release = known.and_then(|known| known.text("release"));
+        let fresh = |release| {
+            let slot = self.slot_name();
+            self.target.is_fresh(&slot, &self.content(), release)
+        };
+        !self.target.embedded && !release.is_some_and(fresh)
+    }
+
+    fn ask(&self) {
+        // A content that must be computed from the archive is asked for here too.
+        if let Ok(Some(release)) = self.target.in_slot(&self.slot) {
+            let _ = self.target.content(&release);
+        }
+    }
+
     fn probe(&self) -> Result<Probe, Failure> {
         let what = self.what();
         match self.target.in_slot(&self.slot)? {
-            Some(release) if self.settled(release)? => {
-                Ok(Probe::Satisfied(self.receipt(release, None)))
+            Some(release) if self.settled(&release)? => {
+                Ok(Probe::Satisfied(self.receipt(&release, None)))
             }
             found => {
                 if !self.slot.debug {
@@ -184,39 +227,37 @@ impl Node for UploadNode {
                     .content
                     .is_none_or(|content| content == self.content())
         };
-        if self.target.in_slot(&self.slot)?.is_some_and(same) {
+        if !self.asks(Some(outcome)) && !self.target.embedded {
             return Ok(true);
+        }
+        if let Some(release) = self.target.in_slot(&self.slot)?
+            && same(&release)
+        {
+            let (slot, content) = (self.slot_name(), self.content());
+            self.target.renew(&slot, &content, &release.id);
+            return Ok(true);
+        }
+        if !self.target.embedded {
+            return Ok(false);
         }
         // Made since the command first asked, by another process perhaps.
         Ok(self.target.find(&self.slot)?.as_ref().is_some_and(same))
     }
 
     fn run(&self, context: &Context<'_>) -> Result<Outcome, Failure> {
+        if let Some(closed) = self.target.closed() {
+            return Err(closed);
+        }
         let sums = context.input(1)?;
         let (zip, size) = context
             .input(0)?
             .blob_of("zip")
             .ok_or_else(|| Failure::bug("an archive without a file"))?;
-        let ledger = &self.target.ledger;
-        let now = self.clock;
-        let (place, slot) = (self.target.backend.identity(), self.slot_name());
-        let recorded = |result: Result<(), _>| result.map_err(|error| store_failure(&error));
-        let open = ledger
-            .last(&place, &slot)
-            .map_err(|error| store_failure(&error))?;
-        let open = open.filter(|e| matches!(e.state, EffectState::Intent | EffectState::Sent));
-        // Another process, or an earlier try whose answer was lost, may have made it.
-        if let Some(release) = self.target.find(&self.slot)? {
-            let same = self.settled(&release);
-            if let Some(Effect { id, content, .. }) = &open {
-                let state = if *content == self.content() && matches!(same, Ok(true)) {
-                    EffectState::Confirmed
-                } else {
-                    EffectState::Abandoned
-                };
-                recorded(ledger.advance(*id, state, Some(&release.id), now()))?;
-            }
-            if same? {
+        let attempt = Attempt::begin(self, context)?;
+        // Another process, or an earlier try whose answer was lost, may have made it. Who asked
+        // a moment ago, and left nothing open, knows.
+        if attempt.open.is_some() || !self.target.was_asked(&self.slot) {
+            if let Some(release) = attempt.look()? {
                 return Ok(self.receipt(&release, Some(sums)));
             }
         }
@@ -240,47 +281,228 @@ impl Node for UploadNode {
             md5: sum("md5"),
             sha256: sum("sha256"),
         };
-        if context.cancel().cancelled() {
-            return Err(Failure::cancelled());
-        }
-        let content = self.content();
-        let effect = ledger
-            .intend(&place, &slot, &content, now())
-            .map_err(|e| store_failure(&e))?;
-        recorded(ledger.advance(effect, EffectState::Sent, None, now()))?;
-        self.target.request();
-        let release = match self.target.backend.create(&upload) {
-            Ok(release) => release,
-            // Someone was faster, or an earlier try arrived after all: look what is there.
-            Err(ClientError::Exists(_)) => {
-                recorded(ledger.advance(effect, EffectState::Abandoned, None, now()))?;
-                let found = self.target.find(&self.slot)?;
-                let release = found.ok_or_else(|| self.refused())?;
-                return if self.settled(&release)? {
-                    Ok(self.receipt(&release, Some(sums)))
-                } else {
-                    Err(self.refused())
-                };
-            }
-            Err(error @ ClientError::Mismatch { .. }) => {
-                recorded(ledger.advance(effect, EffectState::Abandoned, None, now()))?;
-                // The file in the store is not what its name says: make it again.
-                let _ = error;
-                return Err(Failure::missing_blob(zip));
-            }
-            Err(error) => {
-                if !matches!(error, ClientError::Ambiguous(_)) {
-                    recorded(ledger.advance(effect, EffectState::Abandoned, None, now()))?;
-                }
-                return Err(self.target.failure(&error));
-            }
-        };
-        self.target
-            .counters
-            .bytes_sent
-            .fetch_add(size, Ordering::Relaxed);
-        recorded(ledger.advance(effect, EffectState::Confirmed, Some(&release.id), now()))?;
+        let release = attempt.send(&upload)?;
         Ok(self.receipt(&release, Some(sums)))
+    }
+}
+
+/// The stage of an upload, by the name of its target.
+pub fn stage(target: &str) -> String {
+    match target {
+        "local" => "upload".to_owned(),
+        other => format!("upload {other}"),
+    }
+}
+
+/// How often a release is sent that did not arrive, or not for sure.
+const TRIES: Retry = Retry {
+    repeats: 3,
+    first: Duration::from_millis(200),
+    most: Duration::from_secs(8),
+    asked: Duration::from_secs(60),
+};
+/// How often it is looked whether to stop while one waits.
+const LOOK: Duration = Duration::from_millis(25);
+
+/// The effort to make one release, with its row in the ledger.
+struct Attempt<'a> {
+    node: &'a UploadNode,
+    context: &'a Context<'a>,
+    place: String,
+    slot: String,
+    /// An effect that an earlier command left open.
+    open: Option<Effect>,
+    /// An upload in chunks that may be gone on with.
+    chunks: Mutex<Option<String>>,
+}
+
+impl<'a> Attempt<'a> {
+    fn begin(node: &'a UploadNode, context: &'a Context<'a>) -> Result<Self, Failure> {
+        let (place, slot) = (node.target.identity().to_owned(), node.slot_name());
+        let last = node.target.ledger.last(&place, &slot);
+        let open = last.map_err(|error| store_failure(&error))?;
+        let open = open.filter(|own| matches!(own.state, EffectState::Intent | EffectState::Sent));
+        let chunks = open
+            .as_ref()
+            .filter(|open| open.content == node.content())
+            .and_then(|open| open.receipt.as_deref()?.strip_prefix(CHUNKS))
+            .map(str::to_owned);
+        Ok(Self {
+            node,
+            context,
+            place,
+            slot,
+            open,
+            chunks: Mutex::new(chunks),
+        })
+    }
+
+    fn advance(&self, id: i64, state: EffectState, receipt: Option<&str>) -> Result<(), Failure> {
+        let ledger = &self.node.target.ledger;
+        ledger
+            .advance(id, state, receipt, (self.node.clock)())
+            .map_err(|error| store_failure(&error))
+    }
+
+    /// Asks what is there. A release that is what we mean settles it; another is a refusal.
+    fn look(&self) -> Result<Option<Release>, Failure> {
+        let node = self.node;
+        let Some(release) = node.target.find(&node.slot)? else {
+            return Ok(None);
+        };
+        let same = node.settled(&release);
+        if let Some(Effect { id, content, .. }) = &self.open {
+            let (state, receipt) = if *content == node.content() && matches!(same, Ok(true)) {
+                (EffectState::Confirmed, Some(release.id.as_str()))
+            } else {
+                (EffectState::Abandoned, None)
+            };
+            self.advance(*id, state, receipt)?;
+        }
+        if !same? {
+            return Ok(None);
+        }
+        node.target.renew(&self.slot, &node.content(), &release.id);
+        Ok(Some(release))
+    }
+
+    /// Sends it, and sends it again when it is known not to have arrived.
+    fn send(&self, upload: &Upload<'_>) -> Result<Release, Failure> {
+        let node = self.node;
+        let content = node.content();
+        let mut tries = TRIES.tries();
+        loop {
+            if self.context.cancel().cancelled() {
+                return Err(Failure::cancelled());
+            }
+            let ledger = &node.target.ledger;
+            let effect = ledger
+                .intend(&self.place, &self.slot, &content, (node.clock)())
+                .map_err(|error| store_failure(&error))?;
+            let sending = Sending {
+                attempt: self,
+                effect,
+                total: upload.size,
+            };
+            let chunks = sending.begun().map(|id| format!("{CHUNKS}{id}"));
+            self.advance(effect, EffectState::Sent, chunks.as_deref())?;
+            let error = match node.target.backend.send(upload, &sending) {
+                Ok(release) => {
+                    let bytes = &node.target.counters.bytes_sent;
+                    bytes.fetch_add(upload.size, Ordering::Relaxed);
+                    self.advance(effect, EffectState::Confirmed, Some(&release.id))?;
+                    return Ok(release);
+                }
+                Err(error) => error,
+            };
+            let doubt = matches!(error, ClientError::Ambiguous(_) | ClientError::Cancelled);
+            // What was begun in chunks is gone on with, by the next command if need be.
+            let begun = matches!(error, ClientError::Unavailable(_)) && sending.begun().is_some();
+            if !doubt && !begun {
+                let wrong = match &error {
+                    ClientError::WrongChecksum { release, .. } => Some(format!("{WRONG}{release}")),
+                    _ => None,
+                };
+                self.advance(effect, EffectState::Abandoned, wrong.as_deref())?;
+            }
+            node.target.note(&error);
+            let wait = match &error {
+                // The file in the store is not what its name says: make it again.
+                ClientError::Mismatch { .. } => return Err(Failure::missing_blob(upload.blake3)),
+                // Someone was faster, or an earlier try arrived after all.
+                ClientError::Exists(_) => None,
+                ClientError::Ambiguous(_) => tries.next(None),
+                ClientError::Busy { after, .. } => tries.next(*after),
+                _ => return Err(node.target.failure(&error)),
+            };
+            if let Some(wait) = wait {
+                self.sleep(wait)?;
+            }
+            // What is unknown is asked, and asked again before anything is sent.
+            if let Some(release) = self.settle(effect, doubt, &error)? {
+                return Ok(release);
+            }
+            if wait.is_none() {
+                return Err(match &error {
+                    // It says so, and yet does not show it.
+                    ClientError::Exists(_) => node.target.failure(&error).hint(TAKEN_HINT),
+                    error => node.target.failure(error),
+                });
+            }
+        }
+    }
+
+    /// What became of an effect whose end is unknown; the release, when it is there.
+    fn settle(
+        &self,
+        effect: i64,
+        doubt: bool,
+        error: &ClientError,
+    ) -> Result<Option<Release>, Failure> {
+        let node = self.node;
+        let found = match node.target.find(&node.slot) {
+            Ok(found) => found,
+            // It stays open; the next publish asks.
+            Err(_) if doubt => return Err(node.target.failure(error)),
+            Err(failure) => return Err(failure),
+        };
+        let Some(release) = found else {
+            if doubt {
+                self.advance(effect, EffectState::Abandoned, None)?;
+            }
+            return Ok(None);
+        };
+        let same = node.settled(&release);
+        let (state, receipt) = match same {
+            Ok(true) => (EffectState::Confirmed, Some(release.id.as_str())),
+            _ => (EffectState::Abandoned, None),
+        };
+        if doubt || state == EffectState::Confirmed {
+            self.advance(effect, state, receipt)?;
+        }
+        Ok(same?.then_some(release))
+    }
+
+    fn sleep(&self, time: Duration) -> Result<(), Failure> {
+        let until = Instant::now() + time;
+        while Instant::now() < until {
+            if self.context.cancel().cancelled() {
+                return Err(Failure::cancelled());
+            }
+            thread::sleep(LOOK.min(until.saturating_duration_since(Instant::now())));
+        }
+        Ok(())
+    }
+}
+
+/// Prefix under which the ledger keeps the id of an upload in chunks.
+const CHUNKS: &str = "chunks:";
+/// Prefix under which the ledger keeps the id of a release that holds other bytes than were sent.
+const WRONG: &str = "wrong:";
+
+/// One sending, as it goes on.
+struct Sending<'a> {
+    attempt: &'a Attempt<'a>,
+    effect: i64,
+    total: u64,
+}
+
+impl Watch for Sending<'_> {
+    fn progress(&self, bytes: u64) {
+        self.attempt.context.progress(bytes, self.total);
+    }
+
+    fn begun(&self) -> Option<String> {
+        let chunks = self.attempt.chunks.lock();
+        chunks.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn begins(&self, id: &str) {
+        let chunks = self.attempt.chunks.lock();
+        *chunks.unwrap_or_else(PoisonError::into_inner) = Some(id.to_owned());
+        // Without it, the next command sends everything.
+        let id = format!("{CHUNKS}{id}");
+        let _ = self.attempt.advance(self.effect, EffectState::Sent, Some(&id));
     }
 }
 

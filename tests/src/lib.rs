@@ -3,6 +3,7 @@
 
 mod document;
 mod http;
+pub mod proxy;
 pub mod pythons;
 mod run;
 mod space;

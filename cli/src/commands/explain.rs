@@ -6,9 +6,12 @@ use synapse_engine::{
     store::{Past, Subject},
     store_failure,
 };
-use synapse_rules::publish::{Options, PluginReport};
+use synapse_rules::{
+    publish::{Options, PluginReport, Stage},
+    upload,
+};
 
-use super::{look, plan::optional_target};
+use super::{look, plan::optional_targets};
 use crate::{
     app::App,
     args::{self, Selection},
@@ -44,12 +47,12 @@ pub fn run(app: &App, args: &args::Explain) -> Result<u8, Failure> {
         }
         other => other?,
     };
-    let target = optional_target(app, args.local)?;
+    let targets = optional_targets(app, &args.to)?;
     let options = Options {
         debug: args.debug,
         ..Options::default()
     };
-    let reports = look(app, &selected, target.as_ref(), &options)?;
+    let reports = look(app, &selected, &targets, &options)?;
     let wanted = |report: &&PluginReport| {
         report.plugin.as_ref().is_some_and(|plugin| {
             plugin.subject() == args.subject || plugin.head.code == args.subject
@@ -79,20 +82,32 @@ pub fn run(app: &App, args: &args::Explain) -> Result<u8, Failure> {
         .filter(|stage| args.stage.as_deref().is_none_or(|own| own == **stage));
     let mut explained = Vec::new();
     for stage in stages {
-        let subject = Subject {
-            scope: selected.root.display().to_string(),
-            stage: (*stage).to_owned(),
-            name: report
-                .plugin
-                .as_ref()
-                .map(|plugin| plugin.subject())
-                .unwrap_or_default(),
+        // What went to one target says nothing of another.
+        let to = match *stage {
+            "upload" if !targets.is_empty() => targets.iter().map(|to| Some(&*to.name)).collect(),
+            _ => vec![None],
         };
-        let past = app
-            .store()?
-            .history(&subject, 5)
-            .map_err(|error| store_failure(&error))?;
-        explained.push((*stage, past));
+        for target in to {
+            let history = target.map_or_else(|| (*stage).to_owned(), upload::stage);
+            let subject = Subject {
+                scope: selected.root.display().to_string(),
+                stage: history,
+                name: report
+                    .plugin
+                    .as_ref()
+                    .map(|plugin| plugin.subject())
+                    .unwrap_or_default(),
+            };
+            let past = app
+                .store()?
+                .history(&subject, 5)
+                .map_err(|error| store_failure(&error))?;
+            explained.push(Explained {
+                stage,
+                target,
+                past,
+            });
+        }
     }
     if app.output.is_machine() {
         Printer::stdout(&app.output).json(&document(report, &explained));
@@ -101,48 +116,67 @@ pub fn run(app: &App, args: &args::Explain) -> Result<u8, Failure> {
             &mut Printer::stdout(&app.output),
             report,
             &explained,
-            target.is_some(),
+            !targets.is_empty(),
         );
     }
     Ok(0)
 }
 
-fn now<'a>(report: &'a PluginReport, stage: &str) -> Option<&'a Decision> {
-    report
-        .stages
-        .iter()
-        .find(|own| own.stage == stage)
-        .map(|own| &own.report.decision)
+/// One stage, to one target where it goes anywhere, with its past.
+struct Explained<'a> {
+    stage: &'a str,
+    target: Option<&'a str>,
+    past: Vec<Past>,
+}
+
+impl Explained<'_> {
+    fn now<'r>(&self, report: &'r PluginReport) -> Option<&'r Stage> {
+        let same = |own: &&Stage| {
+            own.stage == self.stage
+                && (self.target.is_none() || own.target.as_deref() == self.target)
+        };
+        report.stages.iter().find(same)
+    }
 }
 
 fn text(
     printer: &mut Printer,
     report: &PluginReport,
-    explained: &[(&str, Vec<Past>)],
+    explained: &[Explained<'_>],
     target: bool,
 ) {
     printer.line(crate::render::publish::name(report));
-    for (stage, past) in explained {
-        let decision = now(report, stage);
+    let several = explained.iter().filter(|own| own.target.is_some()).count() > 1;
+    for own in explained {
+        let (stage, past) = (own.stage, &own.past);
+        let found = own.now(report);
+        let decision = found.map(|found| &found.report.decision);
+        let failure = match own.target {
+            Some(_) => found.and_then(|found| found.report.failure.as_ref()),
+            None => report.failure.as_ref(),
+        };
         let state = match decision {
-            Some(Decision::Run(_)) if *stage == "upload" && report.failure.is_some() => "refused",
+            Some(Decision::Run(_)) if stage == "upload" && failure.is_some() => "refused",
             Some(Decision::Run(_)) if report.failure.is_some() => {
                 "would run, were the upload not refused"
             }
             Some(Decision::Run(_)) => "would run",
             Some(Decision::Unknown) => "depends on what the stage before it makes",
             Some(_) => "up to date",
-            None if *stage == "upload" && !target => "not planned: log in, or add --local",
+            None if stage == "upload" && !target => "not planned: log in, or add --local",
             None if report.failure.is_some() => "not planned: the upload is refused",
             None => "not needed: what it feeds is up to date",
         };
-        printer.line(format!("  {} {state}", paint(BOLD, format!("{stage:9}"))));
+        let to = own.target.filter(|_| several);
+        let to = to.map(|to| format!("to {to}: "));
+        let head = paint(BOLD, format!("{stage:9}"));
+        printer.line(format!("  {head} {}{state}", to.unwrap_or_default()));
         if let Some(Decision::Run(reasons)) = decision {
             for reason in reasons {
                 printer.line(format!("            because {reason}"));
             }
         }
-        if let Some(failure) = report.failure.as_ref().filter(|_| *stage == "upload") {
+        if let Some(failure) = failure.filter(|_| stage == "upload") {
             printer.line(format!("            {failure}"));
         }
         let Some(last) = past.first() else {
@@ -169,17 +203,18 @@ fn text(
     }
 }
 
-fn document(report: &PluginReport, explained: &[(&str, Vec<Past>)]) -> serde_json::Value {
+fn document(report: &PluginReport, explained: &[Explained<'_>]) -> serde_json::Value {
     let plugin = report.plugin.as_ref();
     let stages: Vec<_> = explained
         .iter()
-        .map(|(stage, past)| {
-            let decision = now(report, stage);
+        .map(|own| {
+            let decision = own.now(report).map(|found| &found.report.decision);
             let reasons = match decision {
                 Some(Decision::Run(reasons)) => reasons.clone(),
                 _ => Vec::new(),
             };
-            let runs: Vec<_> = past
+            let runs: Vec<_> = own
+                .past
                 .iter()
                 .map(|past| {
                     let sentences: Vec<_> = past.reasons.iter().map(ToString::to_string).collect();
@@ -188,7 +223,7 @@ fn document(report: &PluginReport, explained: &[(&str, Vec<Past>)]) -> serde_jso
                 })
                 .collect();
             let sentences: Vec<_> = reasons.iter().map(ToString::to_string).collect();
-            json!({"stage": stage,
+            json!({"stage": own.stage, "target": own.target,
                    "would_run": matches!(decision, Some(Decision::Run(_) | Decision::Unknown)),
                    "reasons": reasons, "sentences": sentences, "runs": runs})
         })

@@ -36,7 +36,7 @@ use crate::{
 fn look(
     app: &App,
     selected: &Selected,
-    target: Option<&Arc<Target>>,
+    targets: &[Arc<Target>],
     options: &Options,
 ) -> Result<Vec<PluginReport>, Failure> {
     let live = Arc::new(Live::new(&app.output));
@@ -48,7 +48,7 @@ fn look(
     };
     let publish = Publish {
         options: &options,
-        target: target.cloned(),
+        targets: targets.to_vec(),
         session: &session,
         workspace: &selected.workspace,
         schemas: app.schemas(&session),

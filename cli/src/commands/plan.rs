@@ -1,8 +1,13 @@
 //! `synapse plan`: what a publish would run, and why, without doing it.
 
+use std::sync::Arc;
+
 use serde_json::json;
 use synapse_engine::{Decision, Failure};
-use synapse_rules::publish::{Options, Status};
+use synapse_rules::{
+    publish::{Options, Status},
+    target::Target,
+};
 
 use super::{look, notes, warnings};
 use crate::{
@@ -15,21 +20,21 @@ use crate::{
 /// Runs the command; returns the exit code.
 pub fn run(app: &App, args: &args::Plan) -> Result<u8, Failure> {
     let selected = select::select(app, &args.selection, Otherwise::All)?;
-    let target = optional_target(app, args.local)?;
+    let targets = optional_targets(app, &args.to)?;
     let options = Options {
         debug: args.debug,
         allow_secrets: args.allow_secret.clone(),
         inspect: true,
         ..Options::default()
     };
-    let reports = look(app, &selected, target.as_ref(), &options)?;
+    let reports = look(app, &selected, &targets, &options)?;
     let bad = reports.iter().any(|report| report.failure.is_some());
     let code = u8::from(bad);
     if app.output.is_machine() {
-        let name = target.as_ref().map(|target| target.name.as_str());
+        let names = names(&targets);
         let plugins: Vec<_> = reports
             .iter()
-            .map(|report| document::plugin(report, name, &|_| None))
+            .map(|report| document::plugin(report, &names, &|_| None))
             .collect();
         Printer::stdout(&app.output).json(&json!({
             "schema": 1, "command": "plan", "ok": !bad, "plugins": plugins,
@@ -64,17 +69,19 @@ pub fn run(app: &App, args: &args::Plan) -> Result<u8, Failure> {
         printer.line(format!("{} {state}", render::publish::name(report)));
         for stage in &report.stages {
             printer.line(format!(
-                "  {:9} {}",
+                "  {:9} {}{}",
                 stage.stage,
+                render::publish::to(stage, targets.len()),
                 render::publish::decision(stage)
             ));
         }
     }
     if !app.output.quiet {
-        let to = target.as_ref().map_or_else(
-            || "log in, or add --local, to plan uploads as well".to_owned(),
-            |target| format!("target {}", target.name),
-        );
+        let to = match targets.len() {
+            0 => "log in, or add --local, to plan uploads as well".to_owned(),
+            1 => format!("target {}", names(&targets).join("")),
+            _ => format!("targets {}", names(&targets).join(", ")),
+        };
         let run = if run == 0 {
             "nothing would run".to_owned()
         } else {
@@ -90,14 +97,18 @@ pub fn run(app: &App, args: &args::Plan) -> Result<u8, Failure> {
     Ok(code)
 }
 
-/// The target, or none when nobody logged in: looking needs no login.
-pub(super) fn optional_target(
+/// The targets, or none when nobody logged in: looking needs no login.
+pub(super) fn optional_targets(
     app: &App,
-    local: bool,
-) -> Result<Option<std::sync::Arc<synapse_rules::target::Target>>, Failure> {
-    match app.target(local) {
-        Ok(target) => Ok(Some(target)),
-        Err(failure) if failure.code == "not-authenticated" => Ok(None),
-        Err(failure) => Err(failure),
+    to: &args::To,
+) -> Result<Vec<Arc<Target>>, Failure> {
+    match app.targets(to) {
+        Err(failure) if failure.code == "not-authenticated" => Ok(Vec::new()),
+        targets => targets,
     }
+}
+
+/// The names of targets.
+pub(super) fn names(targets: &[Arc<Target>]) -> Vec<&str> {
+    targets.iter().map(|target| target.name.as_str()).collect()
 }

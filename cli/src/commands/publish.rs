@@ -5,10 +5,11 @@ use std::{sync::Arc, time::Instant};
 use synapse_engine::{Failure, FailureKind};
 use synapse_rules::{
     publish::{Options, PluginReport, Publish, Status},
+    target::NOT_TRIED,
     version::Level,
 };
 
-use super::{blob_path, notes, warnings};
+use super::{blob_path, notes, plan::names, warnings};
 use crate::{
     app::{self, App},
     args,
@@ -24,26 +25,25 @@ use crate::{
 /// Runs the command; returns the exit code.
 pub fn run(app: &App, args: &args::Publish) -> Result<u8, Failure> {
     let start = Instant::now();
-    let (selected, target) = std::thread::scope(|scope| {
-        // The store and the target open while the index loads.
-        let target = scope.spawn(|| {
-            let target = app.target(args.local)?;
+    let (selected, targets) = std::thread::scope(|scope| {
+        // The store and the targets open while the index loads.
+        let targets = scope.spawn(|| {
+            let targets = app.targets(&args.to)?;
             app.store()?;
-            target.prefetch();
-            Ok(target)
+            targets.iter().for_each(|target| target.prefetch());
+            Ok(targets)
         });
         let selected = select::select(app, &args.selection, Otherwise::Refuse);
-        let target = target
+        let targets = targets
             .join()
-            .unwrap_or_else(|_| Err(Failure::bug("opening the target panicked")));
-        (selected, target)
+            .unwrap_or_else(|_| Err(Failure::bug("opening the targets panicked")));
+        (selected, targets)
     });
     let selected = selected?;
-    let target = match target {
-        Ok(target) => Some(target),
+    let targets = match targets {
         // A preview needs no login.
-        Err(failure) if args.dry_run && failure.code == "not-authenticated" => None,
-        Err(failure) => return Err(failure),
+        Err(failure) if args.dry_run && failure.code == "not-authenticated" => Vec::new(),
+        targets => targets?,
     };
     let options = Options {
         debug: args.debug,
@@ -70,7 +70,7 @@ pub fn run(app: &App, args: &args::Publish) -> Result<u8, Failure> {
     };
     let publish = Publish {
         options: &options,
-        target: target.clone(),
+        targets: targets.clone(),
         session: &session,
         workspace: &selected.workspace,
         schemas: app.schemas(&session),
@@ -85,7 +85,7 @@ pub fn run(app: &App, args: &args::Publish) -> Result<u8, Failure> {
     let elapsed = start.elapsed().as_millis() as u64;
     let code = exit_code(app, &reports);
     let totals = Totals::of(&reports, &app.counters);
-    let name = target.as_ref().map(|target| target.name.as_str());
+    let names = names(&targets);
     if app.output.json || app.output.events {
         let blob = |digest: &synapse_engine::Digest| blob_path(&app.home.store, digest);
         let document = Document {
@@ -96,7 +96,7 @@ pub fn run(app: &App, args: &args::Publish) -> Result<u8, Failure> {
             totals,
             plugins: reports
                 .iter()
-                .map(|report| document::plugin(report, name, &blob))
+                .map(|report| document::plugin(report, &names, &blob))
                 .collect(),
             errors: document::errors(&reports),
         };
@@ -110,21 +110,22 @@ pub fn run(app: &App, args: &args::Publish) -> Result<u8, Failure> {
     let mut printer = Printer::stdout(&app.output);
     if !app.output.quiet {
         if args.dry_run {
-            render::publish::preview(&mut printer, &reports, args.sort, name, app.output.verbose);
+            render::publish::preview(&mut printer, &reports, args.sort, &names, app.output.verbose);
         } else {
-            render::publish::plugins(&mut printer, &reports, app.output.verbose);
+            let verbose = app.output.verbose;
+            render::publish::plugins(&mut printer, &reports, targets.len(), verbose);
         }
     }
     drop(printer);
     let mut printer = Printer::stderr(&app.output);
-    for failure in reports.iter().filter_map(|report| report.failure.as_ref()) {
+    for failure in reports.iter().flat_map(document::failures) {
         if failure.kind != FailureKind::Cancelled {
             error::print(&mut printer, failure);
         }
     }
     if !app.output.quiet && !args.dry_run {
         let mut printer = Printer::stdout(&app.output);
-        render::publish::summary(&mut printer, &totals, name.unwrap_or_default(), elapsed);
+        render::publish::summary(&mut printer, &totals, &names.join(" and "), elapsed);
     }
     // Thousands of small frees that the end of the process does at once.
     std::mem::forget(reports);
@@ -165,6 +166,17 @@ fn exit_code(app: &App, reports: &[PluginReport]) -> u8 {
     if fine > 0 {
         return 4;
     }
-    let first = reports.iter().find_map(|report| report.failure.as_ref());
+    // What was done at one target and not at another is done in part as well.
+    let done = |report: &PluginReport| {
+        let mut ends = report.stages.iter().filter(|stage| stage.target.is_some());
+        ends.any(|stage| matches!(stage.status(), Status::Published | Status::UpToDate))
+    };
+    if reports.iter().any(done) {
+        return 4;
+    }
+    let first = reports.iter().find_map(|report| {
+        let tried = |failure: &&Failure| failure.code != NOT_TRIED;
+        report.failure.as_ref().filter(tried)
+    });
     first.map_or(1, |failure| error::exit_code(failure.kind))
 }

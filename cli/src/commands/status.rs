@@ -1,10 +1,11 @@
 //! `synapse status`: what is published where, and what is behind.
 
+use anstyle::Style;
 use serde_json::json;
 use synapse_engine::Failure;
 use synapse_rules::{
     client::Release,
-    publish::{Options, PluginReport, Status},
+    publish::{Options, PluginReport},
     upload::VERSION_TAKEN,
     version::Version,
 };
@@ -17,82 +18,85 @@ use crate::{
     select::{self, Otherwise},
 };
 
+/// More plugins than this, and a target is asked for all its releases at once.
+const FEW: usize = 8;
+
 /// How a plugin stands against a target.
-fn state(report: &PluginReport, formal: &[&Release]) -> &'static str {
-    match (report.status, report.failure.as_ref()) {
-        (Status::UpToDate, _) => "up_to_date",
-        (_, Some(failure)) if failure.code == VERSION_TAKEN => "changed",
-        (_, Some(_)) if report.plugin.is_none() => "broken",
-        (_, Some(_)) => "refused",
-        _ if formal.is_empty() => "unpublished",
-        _ => "behind",
+fn state(report: &PluginReport, target: &str, formal: &[Release]) -> &'static str {
+    let stage = report.at(target);
+    let own = stage.and_then(|stage| stage.report.failure.as_ref());
+    let known = stage.is_some_and(|stage| stage.report.decision.is_known());
+    match own.or(report.failure.as_ref().filter(|_| stage.is_none())) {
+        None if known => "up_to_date",
+        Some(failure) if failure.code == VERSION_TAKEN => "changed",
+        Some(_) if report.plugin.is_none() => "broken",
+        Some(_) => "refused",
+        None if formal.is_empty() => "unpublished",
+        None => "behind",
     }
+}
+
+/// One plugin at one target.
+struct Line {
+    subject: String,
+    version: String,
+    words: String,
+    debug: Option<i64>,
 }
 
 /// Runs the command; returns the exit code.
 pub fn run(app: &App, args: &args::Status) -> Result<u8, Failure> {
     let selected = select::select(app, &args.selection, Otherwise::All)?;
-    let target = app.target(args.local)?;
-    let reports = look(app, &selected, Some(&target), &Options::default())?;
+    let targets = app.targets(&args.to)?;
+    let reports = look(app, &selected, &targets, &Options::default())?;
+    if reports.len() > FEW {
+        targets.iter().try_for_each(|target| target.read_all())?;
+    }
     let mut plugins = Vec::new();
-    let mut lines = Vec::new();
+    let mut lines: Vec<Vec<Line>> = targets.iter().map(|_| Vec::new()).collect();
     for report in &reports {
         let head = report.plugin.as_ref().map(|plugin| &plugin.head);
         let variant = head.and_then(|head| head.variant.clone());
         let code = head.map_or_else(|| document::folder_name(report), |head| head.code.clone());
-        let own = target
-            .releases(&code)?
-            .iter()
-            .filter(|release| release.slot.variant == variant);
-        let (debug, formal): (Vec<&Release>, Vec<&Release>) =
-            own.partition(|release| release.slot.debug);
-        let latest = formal
-            .iter()
-            .max_by_key(|release| release.slot.version.parse::<Version>().ok());
-        let state = state(report, &formal);
         let version = head.map(|head| head.version.clone()).unwrap_or_default();
-        let (style, words) = match (state, latest) {
-            ("up_to_date", _) => (GOOD, "up to date".to_owned()),
-            ("changed", _) => (
-                WARN,
-                format!("changed since {version} was published; raise it with --bump patch"),
-            ),
-            ("behind", Some(latest)) => (
-                WARN,
-                format!("not published; the latest is {}", latest.slot.version),
-            ),
-            ("unpublished", _) => (DIM, "not published".to_owned()),
-            _ => (
-                BAD,
-                report
-                    .failure
-                    .as_ref()
-                    .map(ToString::to_string)
-                    .unwrap_or_default(),
-            ),
-        };
-        let subject = report
-            .plugin
-            .as_ref()
-            .map_or_else(|| code.clone(), |plugin| plugin.subject());
-        lines.push((
-            subject,
-            version.clone(),
-            paint(style, words),
-            debug.last().map(|d| d.created),
-        ));
-        let released = |release: &Release| {
-            json!({"id": release.id, "version": release.slot.version,
-            "url": release.url, "created": release.created, "content": release.content})
-        };
+        let mut at = Vec::new();
+        for (target, lines) in targets.iter().zip(&mut lines) {
+            let mut own = target.releases(&code)?;
+            own.retain(|release| release.slot.variant == variant);
+            let (debug, formal): (Vec<Release>, Vec<Release>) =
+                own.into_iter().partition(|release| release.slot.debug);
+            let latest = formal
+                .iter()
+                .max_by_key(|release| release.slot.version.parse::<Version>().ok());
+            let state = state(report, &target.name, &formal);
+            let failure = report.at(&target.name);
+            let failure = failure.and_then(|stage| stage.report.failure.as_ref());
+            let failure = failure.or(report.failure.as_ref());
+            let (style, words) = words(state, latest, &version, failure);
+            let subject = report
+                .plugin
+                .as_ref()
+                .map_or_else(|| code.clone(), |plugin| plugin.subject());
+            lines.push(Line {
+                subject,
+                version: version.clone(),
+                words: paint(style, words),
+                debug: debug.last().map(|release| release.created),
+            });
+            let released = |release: &Release| {
+                json!({"id": release.id, "version": release.slot.version,
+                "url": release.url, "created": release.created, "content": release.content})
+            };
+            at.push(json!({
+                "name": target.name, "state": state,
+                "latest": latest.map(released),
+                "debug": debug.last().map(released),
+                "releases": formal.iter().map(released).collect::<Vec<_>>(),
+            }));
+        }
         plugins.push(json!({
             "code": code, "version": version, "variant": variant, "path": report.source.place,
-            "targets": [{
-                "name": target.name, "state": state,
-                "latest": latest.map(|release| released(release)),
-                "debug": debug.last().map(|release| released(release)),
-                "releases": formal.iter().map(|release| released(release)).collect::<Vec<_>>(),
-            }],
+            "targets": at,
         }));
     }
     let broken = plugins
@@ -109,20 +113,44 @@ pub fn run(app: &App, args: &args::Status) -> Result<u8, Failure> {
     }
     warnings(app, &selected, &reports);
     let mut printer = Printer::stdout(&app.output);
-    let width = lines
-        .iter()
-        .map(|(subject, ..)| subject.chars().count())
-        .max()
-        .unwrap_or(0);
-    printer.line(paint(DIM, format!("target {}", target.name)));
-    for (subject, version, words, debug) in lines {
-        let debug = debug.map(|at| paint(DIM, format!("  (debug release of {})", moment(at))));
-        let pad = " ".repeat(width - subject.chars().count());
-        printer.line(format!(
-            "{}{pad}  {version:8} {words}{}",
-            paint(BOLD, subject),
-            debug.unwrap_or_default()
-        ));
+    for (target, lines) in targets.iter().zip(&lines) {
+        let widths = lines.iter().map(|line| line.subject.chars().count());
+        let width = widths.max().unwrap_or(0);
+        printer.line(paint(DIM, format!("target {}", target.name)));
+        for line in lines {
+            let debug = line
+                .debug
+                .map(|at| paint(DIM, format!("  (debug release of {})", moment(at))));
+            let pad = " ".repeat(width - line.subject.chars().count());
+            printer.line(format!(
+                "{}{pad}  {:8} {}{}",
+                paint(BOLD, &line.subject),
+                line.version,
+                line.words,
+                debug.unwrap_or_default()
+            ));
+        }
     }
     Ok(u8::from(broken))
+}
+
+fn words(
+    state: &str,
+    latest: Option<&Release>,
+    version: &str,
+    failure: Option<&Failure>,
+) -> (Style, String) {
+    match (state, latest) {
+        ("up_to_date", _) => (GOOD, "up to date".to_owned()),
+        ("changed", _) => (
+            WARN,
+            format!("changed since {version} was published; raise it with --bump patch"),
+        ),
+        ("behind", Some(latest)) => (
+            WARN,
+            format!("not published; the latest is {}", latest.slot.version),
+        ),
+        ("unpublished", _) => (DIM, "not published".to_owned()),
+        _ => (BAD, failure.map(ToString::to_string).unwrap_or_default()),
+    }
 }

@@ -8,6 +8,7 @@ use synapse_rules::{
     counters::Counters,
     plugin::Plugin,
     publish::{PluginReport, Stage, Status},
+    target::NOT_TRIED,
 };
 
 use super::error::{ErrorObject, flatten};
@@ -123,6 +124,7 @@ struct FileObject {
 #[derive(Debug, Serialize)]
 struct StageObject {
     stage: &'static str,
+    target: Option<String>,
     decision: &'static str,
     key: Option<String>,
     reasons: Vec<String>,
@@ -175,7 +177,7 @@ impl Totals {
 /// The entry of one plugin. `blob` finds a blob's path.
 pub fn plugin(
     report: &PluginReport,
-    target: Option<&str>,
+    targets: &[&str],
     blob: &dyn Fn(&synapse_engine::Digest) -> Option<String>,
 ) -> PluginObject {
     let head = report.plugin.as_ref().map(|plugin| &plugin.head);
@@ -215,18 +217,8 @@ pub fn plugin(
             })
             .collect(),
     });
-    let release = match (text("upload", "release"), text("upload", "url")) {
-        (Some(id), Some(url)) => Some(ReleaseObject { id, url }),
-        _ => None,
-    };
     let status = status_name(report.status);
-    let error = report.failure.as_ref().map(ErrorObject::from);
-    let target = target.map(|name| TargetObject {
-        name: name.to_owned(),
-        status,
-        release,
-        error,
-    });
+    let targets = targets.iter().map(|name| target(report, name)).collect();
     let version = report.bump.as_ref().map(|bump| bump.new.to_string());
     PluginObject {
         code: head.map_or_else(|| folder_name(report), |head| head.code.clone()),
@@ -235,12 +227,43 @@ pub fn plugin(
             .unwrap_or_default(),
         variant: head.and_then(|head| head.variant.clone()),
         status,
-        targets: target.into_iter().collect(),
+        targets,
         config: report.plugin.as_deref().map(config),
         checksum,
         archive,
         stages: report.stages.iter().map(stage).collect(),
     }
+}
+
+/// How a plugin came out at one target.
+fn target(report: &PluginReport, name: &str) -> TargetObject {
+    let stage = report.at(name);
+    let outcome = stage.and_then(|stage| stage.report.outcome.as_deref());
+    let text = |name: &str| outcome.and_then(|outcome| outcome.text(name));
+    let release = text("release").zip(text("url"));
+    let failure = stage.and_then(|stage| stage.report.failure.as_ref());
+    // What went wrong before any target was come to went wrong for all of them.
+    let failure = failure.or_else(|| report.failure.as_ref().filter(|_| before_targets(report)));
+    let planned = matches!(report.status, Status::Planned | Status::UpToDate);
+    let status = match stage {
+        Some(stage) if failure.is_some() || !planned => stage.status(),
+        Some(stage) if stage.report.decision.is_known() => Status::UpToDate,
+        _ => report.status,
+    };
+    TargetObject {
+        name: name.to_owned(),
+        status: status_name(status),
+        release: release.map(|(id, url)| ReleaseObject {
+            id: id.to_owned(),
+            url: url.to_owned(),
+        }),
+        error: failure.map(ErrorObject::from),
+    }
+}
+
+fn before_targets(report: &PluginReport) -> bool {
+    let mut stages = report.stages.iter();
+    !stages.any(|stage| stage.target.is_some() && stage.report.failure.is_some())
 }
 
 /// What became of a plugin's configuration, and doubts about it.
@@ -281,6 +304,7 @@ fn stage(stage: &Stage) -> StageObject {
     };
     StageObject {
         stage: stage.stage,
+        target: stage.target.clone(),
         decision,
         key: report.key.map(|key| key.0.hex()),
         reasons: reasons.iter().map(ToString::to_string).collect(),
@@ -288,9 +312,23 @@ fn stage(stage: &Stage) -> StageObject {
     }
 }
 
+/// The root causes of how a plugin came out: at every target its own, without those that were not
+/// tried for a reason that another plugin tells.
+pub fn failures(report: &PluginReport) -> Vec<&Failure> {
+    let stages = report.stages.iter();
+    let mut found: Vec<&Failure> = stages
+        .filter_map(|stage| stage.report.failure.as_ref())
+        .collect();
+    if found.is_empty() || report.status == Status::Planned {
+        found = report.failure.iter().collect();
+    }
+    found.retain(|failure| failure.code != NOT_TRIED);
+    found
+}
+
 /// All failures of all plugins, root causes only.
 pub fn errors(reports: &[PluginReport]) -> Vec<ErrorObject> {
-    let failures = reports.iter().filter_map(|report| report.failure.as_ref());
+    let failures = reports.iter().flat_map(failures);
     failures.flat_map(flatten).map(ErrorObject::from).collect()
 }
 

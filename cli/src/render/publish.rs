@@ -56,8 +56,19 @@ pub fn decision(stage: &Stage) -> String {
     }
 }
 
+/// Where a stage goes, when there are several places.
+pub fn to(stage: &Stage, targets: usize) -> String {
+    let target = stage.target.as_ref().filter(|_| targets > 1);
+    target.map_or_else(String::new, |target| format!("to {target}: "))
+}
+
 /// One line a plugin, and its stages where they were asked for.
-pub fn plugins(printer: &mut Printer, reports: &[PluginReport], verbose: bool) {
+pub fn plugins(
+    printer: &mut Printer,
+    reports: &[PluginReport],
+    targets: usize,
+    verbose: bool,
+) {
     let mut text = String::new();
     for report in reports {
         if report.status == Status::UpToDate && reports.len() > FEW && !verbose {
@@ -91,21 +102,29 @@ pub fn plugins(printer: &mut Printer, reports: &[PluginReport], verbose: bool) {
             let _ = write!(line, "  {}", paint(DIM, why));
         }
         let _ = writeln!(text, "{line}");
+        if targets > 1 && report.status != Status::UpToDate {
+            for stage in report.stages.iter().filter(|stage| stage.target.is_some()) {
+                let name = stage.target.as_deref().unwrap_or_default();
+                let _ = writeln!(text, "{:11}{} {name}", "", label(stage.status()));
+            }
+        }
         if verbose {
             for stage in &report.stages {
                 let took = format!("{} ms", stage.report.ms);
                 let _ = writeln!(
                     text,
-                    "{:13}{:9} {} {}",
+                    "{:13}{:9} {}{} {}",
                     "",
                     stage.stage,
+                    to(stage, targets),
                     decision(stage),
                     paint(DIM, took)
                 );
             }
-            if let Some(url) = report
-                .outcome("upload")
-                .and_then(|outcome| outcome.text("url"))
+            for url in report
+                .stages
+                .iter()
+                .filter_map(|stage| stage.report.outcome.as_ref()?.text("url"))
             {
                 let _ = writeln!(text, "{:13}{}", "", paint(DIM, url));
             }
@@ -145,7 +164,7 @@ pub fn preview(
     printer: &mut Printer,
     reports: &[PluginReport],
     sort: Sort,
-    target: Option<&str>,
+    targets: &[&str],
     verbose: bool,
 ) {
     let mut text = String::new();
@@ -180,7 +199,10 @@ pub fn preview(
         }
     }
     printer.text(text);
-    let to = target.map_or_else(String::new, |target| format!(" to {target}"));
+    let to = match targets {
+        [] => String::new(),
+        targets => format!(" to {}", targets.join(" and ")),
+    };
     printer.line(if sends == 0 {
         format!("dry run: nothing would be sent{to}")
     } else {

@@ -72,6 +72,19 @@ pub struct Effect {
     pub receipt: Option<String>,
 }
 
+/// What a target has, as it said last.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Receipt {
+    /// Which place there.
+    pub slot: String,
+    /// What.
+    pub content: Digest,
+    /// The target's own id of it.
+    pub receipt: String,
+    /// When it said so, Unix seconds.
+    pub at: i64,
+}
+
 /// The ledger file.
 pub struct Ledger {
     connection: Mutex<Connection>,
@@ -156,6 +169,51 @@ impl Ledger {
         Ok(select.query_row([target, slot], effect).optional()?)
     }
 
+    /// What a target is known to have: for each slot whose newest effect is confirmed, when that
+    /// was last said.
+    pub fn receipts(&self, target: &str) -> Result<Vec<Receipt>, StoreError> {
+        let connection = lock(&self.connection);
+        let mut select = connection.prepare_cached(
+            "SELECT slot, content, receipt, changed FROM effect WHERE id IN
+             (SELECT max(id) FROM effect WHERE target = ?1 GROUP BY slot) AND state = 'confirmed'",
+        )?;
+        let rows = select.query_map([target], |row| {
+            Ok(Receipt {
+                slot: row.get(0)?,
+                content: digest(row.get_ref(1)?.as_blob()?),
+                receipt: row.get::<_, Option<String>>(2)?.unwrap_or_default(),
+                at: row.get(3)?,
+            })
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// Writes down what the target said again that it has, all or nothing.
+    pub fn renew(&self, target: &str, receipts: &[Receipt]) -> Result<(), StoreError> {
+        self.step("ledger.confirmed")?;
+        let mut connection = lock(&self.connection);
+        let transaction = connection.transaction()?;
+        {
+            let mut newest = transaction.prepare_cached(
+                "UPDATE effect SET changed = ?5 WHERE id =
+                 (SELECT max(id) FROM effect WHERE target = ?1 AND slot = ?2)
+                 AND state = 'confirmed' AND content = ?3 AND receipt = ?4",
+            )?;
+            let mut insert = transaction.prepare_cached(
+                "INSERT INTO effect (target, slot, content, state, receipt, intended, changed)
+                 VALUES (?1, ?2, ?3, 'confirmed', ?4, ?5, ?5)",
+            )?;
+            for own in receipts {
+                let values = params![target, own.slot, own.content.as_bytes(), own.receipt, own.at];
+                if newest.execute(values)? == 0 {
+                    insert.execute(values)?;
+                }
+            }
+        }
+        transaction.commit()?;
+        Ok(())
+    }
+
     /// Effects that a crash or a doubt left unconfirmed, oldest first.
     pub fn unsettled(&self) -> Result<Vec<Effect>, StoreError> {
         let connection = lock(&self.connection);
@@ -174,11 +232,15 @@ fn effect(row: &rusqlite::Row<'_>) -> rusqlite::Result<Effect> {
         id: row.get(0)?,
         target: row.get(1)?,
         slot: row.get(2)?,
-        content: Digest::from_slice(row.get_ref(3)?.as_blob()?)
-            .unwrap_or(Digest::from_array([0; 32])),
+        content: digest(row.get_ref(3)?.as_blob()?),
         state: EffectState::named(row.get_ref(4)?.as_str()?),
         receipt: row.get(5)?,
     })
+}
+
+/// What is no digest equals none.
+fn digest(bytes: &[u8]) -> Digest {
+    Digest::from_slice(bytes).unwrap_or(Digest::from_array([0; 32]))
 }
 
 #[cfg(test)]
@@ -206,5 +268,33 @@ mod tests {
         );
         assert!(ledger.unsettled().unwrap().is_empty());
         assert!(ledger.last("t", "a@2").unwrap().is_none());
+    }
+
+    #[test]
+    fn receipts_are_of_the_newest_effect_and_are_renewed() {
+        let folder = tempfile::tempdir().unwrap();
+        let ledger = Ledger::open(&folder.path().join("ledger.db"), None).unwrap();
+        let (one, two) = (Digest::of(b"1"), Digest::of(b"2"));
+        let id = ledger.intend("t", "a 1", &one, 1).unwrap();
+        ledger
+            .advance(id, EffectState::Confirmed, Some("7"), 2)
+            .unwrap();
+        let receipt = |content, receipt: &str, at| Receipt {
+            slot: "a 1".to_owned(),
+            content,
+            receipt: receipt.to_owned(),
+            at,
+        };
+        assert_eq!(ledger.receipts("t").unwrap(), [receipt(one, "7", 2)]);
+        assert!(ledger.receipts("other").unwrap().is_empty());
+        ledger.renew("t", &[receipt(one, "7", 9)]).unwrap();
+        assert_eq!(ledger.receipts("t").unwrap(), [receipt(one, "7", 9)]);
+        assert_eq!(ledger.last("t", "a 1").unwrap().unwrap().id, id);
+        // Another content there is another effect.
+        ledger.renew("t", &[receipt(two, "8", 10)]).unwrap();
+        assert_eq!(ledger.receipts("t").unwrap(), [receipt(two, "8", 10)]);
+        // An effect that is under way leaves no receipt.
+        ledger.intend("t", "a 1", &one, 11).unwrap();
+        assert!(ledger.receipts("t").unwrap().is_empty());
     }
 }

@@ -16,7 +16,7 @@ use std::{fs::File, io, path::PathBuf, sync::Arc};
 pub use check::{CheckReport, Damage};
 pub use fault::FaultStore;
 pub use gc::{GcReport, Limits};
-pub use ledger::{Effect, EffectState, Ledger};
+pub use ledger::{Effect, EffectState, Ledger, Receipt};
 pub use lock::{Guard, Lock};
 pub use memory::MemoryStore;
 use serde::{Deserialize, Serialize};

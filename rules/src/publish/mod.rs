@@ -122,15 +122,26 @@ struct Nodes {
     plugin: Arc<Plugin>,
     scanner: Arc<Scanner>,
     stages: Vec<(&'static str, NodeId)>,
+    /// The last stages, each with the name of its target.
+    uploads: Vec<(String, NodeId)>,
 }
 
-/// Publishes the plugins at `sources` to `target`; without one, plans as far as the archive.
+impl Nodes {
+    /// Every stage with its target, where it has one, in order.
+    fn all(&self) -> impl Iterator<Item = (&'static str, Option<&str>, NodeId)> {
+        let before = self.stages.iter().map(|(stage, id)| (*stage, None, *id));
+        let uploads = self.uploads.iter();
+        before.chain(uploads.map(|(target, id)| ("upload", Some(target.as_str()), *id)))
+    }
+}
+
+/// Publishes the plugins at `sources` to `targets`; without any, plans as far as the archive.
 /// Reports come in the order of the sources.
 pub struct Publish<'a> {
     /// What to do.
     pub options: &'a Options,
     /// Where to.
-    pub target: Option<Arc<Target>>,
+    pub targets: Vec<Arc<Target>>,
     /// The engine's session.
     pub session: &'a Session,
     /// The workspace's index.
@@ -169,6 +180,9 @@ impl Publish<'_> {
         }
         let seen: Vec<(String, Section)> = seen.into_iter().collect();
         self.workspace.save(&seen);
+        if !self.options.dry_run {
+            self.targets.iter().for_each(|target| target.keep_receipts());
+        }
         Ok(reports)
     }
 
@@ -215,7 +229,7 @@ impl Publish<'_> {
             if self.raise(&plan, own, &mut reports[own.at]) {
                 again.push(own.at);
                 if !self.options.dry_run {
-                    own.stages.iter().for_each(|(_, id)| plan.leave_out(*id));
+                    own.all().for_each(|(_, _, id)| plan.leave_out(id));
                 }
             }
         }
@@ -231,10 +245,11 @@ impl Publish<'_> {
         }
         let report = synapse_engine::run(&graph, &plan, self.session);
         for own in nodes {
-            let stages = own
-                .stages
-                .iter()
-                .map(|(stage, id)| (*stage, report.get(*id).clone()));
+            let stages = own.all().map(|(stage, target, id)| Stage {
+                stage,
+                target: target.map(str::to_owned),
+                report: report.get(id).clone(),
+            });
             if finished(stages, &mut reports[own.at]) && !again.contains(&own.at) {
                 again.push(own.at);
             }
@@ -258,9 +273,8 @@ impl Publish<'_> {
             let plan = synapse_engine::plan(&graph, self.session)?;
             let gone = |own: &&Nodes| {
                 let mut failures = own
-                    .stages
-                    .iter()
-                    .filter_map(|(_, id)| plan.get(*id).failure.as_ref());
+                    .all()
+                    .filter_map(|(_, _, id)| plan.get(id).failure.as_ref());
                 failures.any(|failure| failure.kind == FailureKind::MissingBlob)
             };
             let gone: Vec<usize> = nodes.iter().filter(gone).map(|own| own.at).collect();
@@ -303,7 +317,8 @@ impl Publish<'_> {
             let checksum = builder.node(Arc::new(ChecksumNode::new(Arc::clone(plugin))));
             builder.depends(checksum, archive);
             stages.extend([("archive", archive), ("checksum", checksum)]);
-            if let Some(target) = &self.target {
+            let mut uploads = Vec::with_capacity(self.targets.len());
+            for target in &self.targets {
                 let upload = UploadNode::new(
                     Arc::clone(plugin),
                     Arc::clone(target),
@@ -314,13 +329,14 @@ impl Publish<'_> {
                 let upload = builder.node(Arc::new(upload));
                 builder.depends(upload, archive);
                 builder.depends(upload, checksum);
-                stages.push(("upload", upload));
+                uploads.push((target.name.clone(), upload));
             }
             nodes.push(Nodes {
                 at: *at,
                 plugin: Arc::clone(plugin),
                 scanner,
                 stages,
+                uploads,
             });
         }
         let graph = builder
@@ -355,18 +371,22 @@ impl Publish<'_> {
 
     /// Raises the version of a plugin that was refused because its version is taken.
     fn raise(&self, plan: &Plan, own: &Nodes, report: &mut PluginReport) -> bool {
-        let (Some(level), Some(target)) = (self.options.bump, &self.target) else {
+        let Some(level) = self.options.bump else {
             return false;
         };
-        let refusal = own
-            .stages
-            .iter()
-            .find_map(|(_, id)| plan.get(*id).failure.as_ref());
-        if refusal.is_none_or(|failure| failure.code != VERSION_TAKEN) {
+        let mut refusals = own
+            .all()
+            .filter_map(|(_, _, id)| plan.get(id).failure.as_ref());
+        if !refusals.any(|failure| failure.code == VERSION_TAKEN) {
             return false;
         }
-        let bumped = target.releases(&own.plugin.head.code).and_then(|releases| {
-            let bump = bump::plan(&own.plugin, level, releases)?;
+        // A version that is free at one target may be taken at another.
+        let taken = self.targets.iter().try_fold(Vec::new(), |mut all, target| {
+            all.extend(target.releases(&own.plugin.head.code)?);
+            Ok(all)
+        });
+        let bumped = taken.and_then(|releases| {
+            let bump = bump::plan(&own.plugin, level, &releases)?;
             if !self.options.dry_run {
                 // A version is not raised for what would be refused all the same.
                 let store = self.session.store.as_ref();

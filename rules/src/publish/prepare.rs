@@ -52,6 +52,7 @@ impl Publish<'_> {
                     .into_iter()
                     .map(|(stage, id)| Stage {
                         stage,
+                        target: None,
                         report: done.get(id).clone(),
                     })
                     .collect();

@@ -2,13 +2,16 @@
 
 use std::sync::Arc;
 
-use synapse_engine::{Decision, Failure, FailureKind, NodeReport, NodeState, Outcome, Plan};
+use synapse_engine::{
+    Decision, Failure, FailureKind, NodeId, NodeReport, NodeState, Outcome, Plan,
+};
 
 use super::Nodes;
 use crate::{
     archive::{CREDENTIAL, EDITED},
     bump::Bump,
     plugin::{Plugin, Source},
+    target::NOT_TRIED,
     upload::VERSION_TAKEN,
 };
 
@@ -17,6 +20,8 @@ use crate::{
 pub struct Stage {
     /// Its name.
     pub stage: &'static str,
+    /// Where it goes, of a stage that goes anywhere.
+    pub target: Option<String>,
     /// What became of it.
     pub report: NodeReport,
 }
@@ -72,6 +77,13 @@ impl PluginReport {
 }
 
 impl PluginReport {
+    /// The stage that goes to a target, when it was come to.
+    pub fn at(&self, target: &str) -> Option<&Stage> {
+        self.stages
+            .iter()
+            .find(|own| own.target.as_deref() == Some(target))
+    }
+
     /// Nothing was planned any more.
     pub(super) fn cancelled(&mut self) {
         self.stages.clone_from(&self.early);
@@ -116,10 +128,10 @@ pub(super) fn blank(source: &Source) -> PluginReport {
 pub(super) fn planned(plan: &Plan, own: &Nodes, report: &mut PluginReport) {
     let mut failure = None;
     report.stages.clone_from(&report.early);
-    for (stage, id) in &own.stages {
-        let planned = plan.get(*id);
+    for (stage, target, id) in own.all() {
+        let planned = plan.get(id);
         failure = failure.or_else(|| planned.failure.clone());
-        if report.early.iter().any(|own| own.stage == *stage) {
+        if report.early.iter().any(|own| own.stage == stage) {
             continue;
         }
         let explained = matches!(&planned.decision, Decision::Run(reasons) if !reasons.is_empty());
@@ -131,59 +143,56 @@ pub(super) fn planned(plan: &Plan, own: &Nodes, report: &mut PluginReport) {
             };
             report.stages.push(Stage {
                 stage,
+                target: target.map(str::to_owned),
                 report: NodeReport::planned(planned, state),
             });
         }
     }
-    let done = own
-        .stages
-        .last()
-        .is_some_and(|(_, id)| plan.get(*id).decision.is_known());
+    let known = |(_, id): &(String, NodeId)| plan.get(*id).decision.is_known();
+    let done = !own.uploads.is_empty() && own.uploads.iter().all(known);
     if report.failure.is_some() {
         return;
     }
     report.status = match &failure {
         Some(_) if report.bump.is_some() => Status::Planned,
         Some(_) => Status::Refused,
-        None if done && own.stages.iter().any(|(stage, _)| *stage == "upload") => Status::UpToDate,
+        None if done => Status::UpToDate,
         None => Status::Planned,
     };
     report.failure = failure.filter(|_| report.bump.is_none());
 }
 
 /// Takes what became of a plugin's nodes; true when it was edited meanwhile.
-pub(super) fn finished(
-    stages: impl Iterator<Item = (&'static str, NodeReport)>,
-    report: &mut PluginReport,
-) -> bool {
+pub(super) fn finished(stages: impl Iterator<Item = Stage>, report: &mut PluginReport) -> bool {
     if report.failure.is_some() {
         return false;
     }
     report.stages.clone_from(&report.early);
     let early = |name: &str| report.early.iter().any(|own| own.stage == name);
     let stages: Vec<Stage> = stages
-        .filter(|(stage, node)| node.state != NodeState::Idle && !early(stage))
-        .map(|(stage, report)| Stage { stage, report })
+        .filter(|own| own.report.state != NodeState::Idle && !early(own.stage))
         .collect();
     report.stages.extend(stages);
     let failed = report
         .stages
         .iter()
         .find_map(|stage| stage.report.failure.clone());
-    let last = report.stages.last().map(|stage| &stage.report);
-    report.status = match (last.map(|node| node.state), &failed) {
-        (Some(NodeState::Done), _) => {
-            let ran =
-                last.is_some_and(|node| matches!(node.decision, Decision::Run(_)) && !node.shared);
-            if ran {
-                Status::Published
-            } else {
-                Status::UpToDate
-            }
-        }
+    let ends = || report.stages.iter().filter(|own| own.target.is_some());
+    let last = report.stages.last().filter(|_| ends().next().is_none());
+    let mut ends: Vec<Status> = ends().chain(last).map(Stage::status).collect();
+    // What went wrong at one target counts for the whole; then what was done.
+    ends.sort_by_key(|status| match status {
+        Status::Refused | Status::Failed => 0,
+        Status::Cancelled => 1,
+        Status::Skipped => 2,
+        Status::Published => 3,
+        Status::Planned | Status::UpToDate => 4,
+    });
+    report.status = match (ends.first(), &failed) {
+        (Some(Status::Published | Status::UpToDate), _) => ends[0],
         (_, Some(failure)) => failed_status(failure),
-        (Some(NodeState::Skipped), None) => Status::Skipped,
-        _ => Status::Cancelled,
+        (Some(status), None) => *status,
+        (None, None) => Status::Cancelled,
     };
     report.failure = failed;
     report
@@ -192,10 +201,31 @@ pub(super) fn finished(
         .is_some_and(|failure| failure.code == EDITED)
 }
 
+impl Stage {
+    /// How a plugin came out whose last stage this is.
+    pub fn status(&self) -> Status {
+        let node = &self.report;
+        match (node.state, &node.failure) {
+            (NodeState::Done, _) => {
+                if matches!(node.decision, Decision::Run(_)) && !node.shared {
+                    Status::Published
+                } else {
+                    Status::UpToDate
+                }
+            }
+            (_, Some(failure)) => failed_status(failure),
+            (NodeState::Skipped, None) => Status::Skipped,
+            _ if node.decision.is_known() => Status::UpToDate,
+            _ => Status::Cancelled,
+        }
+    }
+}
+
 /// How a plugin with this failure came out.
 pub(super) fn failed_status(failure: &Failure) -> Status {
     match failure.kind {
         FailureKind::Cancelled => Status::Cancelled,
+        _ if failure.code == NOT_TRIED => Status::Skipped,
         _ if is_refusal(&failure.code) => Status::Refused,
         _ => Status::Failed,
     }
