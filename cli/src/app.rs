@@ -11,19 +11,19 @@ use std::{
 
 use synapse_backend::{BackendError, Embedded, Options as BackendOptions};
 use synapse_engine::{
-    Cancel, EventSink, Failure, Session, StoreError,
+    Cancel, EventSink, Failure, Session,
     store::{Hook, Ledger, SqliteStore},
     store_failure,
 };
 use synapse_rules::{
     counters::Counters,
     environment::Environments,
+    http::Http,
     inspect::{Schemas, Served},
     python::{Variables, process::Children},
-    target::Target,
 };
 
-use crate::{args::Output, credentials, home::Home, signals::Signals};
+use crate::{args::Output, home::Home, signals::Signals};
 
 /// Network calls at once.
 const IO_JOBS: usize = 8;
@@ -46,7 +46,13 @@ pub struct App {
     pub variable: fn(&str) -> Option<OsString>,
     /// For fault tests: called before every state-changing step.
     pub hook: Option<Hook>,
+    /// It was said that others may read the saved tokens.
+    pub warned: OnceLock<()>,
     store: OnceLock<Arc<SqliteStore>>,
+    /// The pool of connections, made on first use.
+    pub(crate) http: OnceLock<Arc<Http>>,
+    /// The ledger, opened on first use.
+    pub(crate) ledger: OnceLock<Arc<Ledger>>,
 }
 
 /// Unix seconds.
@@ -85,7 +91,10 @@ impl App {
             counters,
             variable,
             hook,
+            warned: OnceLock::new(),
             store,
+            http: OnceLock::new(),
+            ledger: OnceLock::new(),
         })
     }
 
@@ -150,25 +159,6 @@ impl App {
         Environments::new(&self.home.store, session, self.variables(), children)
     }
 
-    /// The target that a login or `--local` chose; without either, why there is none.
-    pub fn target(&self, local: bool) -> Result<Arc<Target>, Failure> {
-        let chosen = credentials::load(&self.home.config_file())?;
-        if local || chosen.profile.as_deref() == Some(credentials::LOCAL) {
-            return self.embedded();
-        }
-        let token = (self.variable)("SYNAPSE_ACCESS_TOKEN").is_some_and(|token| !token.is_empty());
-        if token || chosen.has_token {
-            let what = "publishing to a platform over HTTP is not in this release yet";
-            return Err(Failure::environment("not-yet", what)
-                .hint("--local publishes into the embedded backend on this machine"));
-        }
-        Err(Failure::environment(
-            "not-authenticated",
-            "Not authenticated. Run synapse login first",
-        )
-        .hint("--local publishes into the embedded backend on this machine and needs no login"))
-    }
-
     /// Removes files of the embedded backend that interrupted publishes left without a release
     /// and that are older than `margin` seconds; says how many.
     pub fn backend_leftovers(&self, margin: u64) -> Result<u64, Failure> {
@@ -203,32 +193,6 @@ impl App {
             ..BackendOptions::default()
         };
         Embedded::open(&self.home.backend(), options).map_err(|error| self.backend_failure(&error))
-    }
-
-    fn embedded(&self) -> Result<Arc<Target>, Failure> {
-        let backend = self.backend()?;
-        let path = self.home.ledger();
-        let ledger = Ledger::open(&path, self.hook.clone()).map_err(|error| {
-            let failure = store_failure(&error).at(path.display().to_string());
-            match error {
-                StoreError::Database(what)
-                    if what.contains("database") || what.contains("malformed") =>
-                {
-                    let message = format!("the record of what was sent cannot be read: {what}");
-                    Failure { message, ..failure }
-                        .hint("move the file away: every publish asks the target what it has")
-                }
-                _ => failure,
-            }
-        })?;
-        let counters = Arc::clone(&self.counters);
-        Ok(Arc::new(Target::new(
-            "local",
-            Arc::new(backend),
-            Arc::new(ledger),
-            counters,
-            true,
-        )))
     }
 }
 

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use synapse_rules::platform::Secret;
 
 /// What every reader of JSON can hold; above it there are free ids.
 const HIGHEST_ID: i64 = (1 << 53) - 1;
@@ -54,6 +55,25 @@ impl Output {
     pub fn is_machine(&self) -> bool {
         self.json || self.events
     }
+}
+
+/// Which platform a command talks to.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Platform")]
+pub struct Connection {
+    /// Saved login to use; `local` is the embedded backend on this machine
+    #[arg(long, value_name = "NAME")]
+    pub profile: Option<String>,
+    /// Address of the platform (default: that of the login, or https://api.synapse.sh)
+    #[arg(long, value_name = "URL")]
+    pub host: Option<String>,
+    /// Token; - reads it from standard input. Better than here, where others can see it, it is in
+    /// `SYNAPSE_ACCESS_TOKEN`
+    #[arg(long, value_name = "TOKEN|-")]
+    pub token: Option<Secret>,
+    /// Send the token over plain http to another machine, though it can be read on the way
+    #[arg(long)]
+    pub allow_http: bool,
 }
 
 /// When to colour.

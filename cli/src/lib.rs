@@ -4,10 +4,12 @@
 pub mod app;
 pub mod args;
 pub mod commands;
+pub mod connect;
 pub mod credentials;
 pub mod home;
 pub mod language;
 pub mod params;
+pub mod profile;
 pub mod record;
 pub mod render;
 pub mod select;

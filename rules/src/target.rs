@@ -195,9 +195,7 @@ impl Target {
             && self.receipts().get(slot).is_some_and(|own| {
                 // A clock that was set back makes nothing fresh.
                 let age = now - own.at;
-                own.content == *content
-                    && own.receipt == release
-                    && (0..RECEIPT_AGE).contains(&age)
+                own.content == *content && own.receipt == release && (0..RECEIPT_AGE).contains(&age)
             })
     }
 

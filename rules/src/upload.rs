@@ -18,8 +18,8 @@ use synapse_engine::{
 
 use crate::{
     client::{ClientError, Release, Slot, Upload, Watch},
-    http::Retry,
     config,
+    http::Retry,
     plugin::{self, Plugin},
     target::Target,
 };
@@ -142,7 +142,10 @@ impl UploadNode {
         if self.target.embedded || self.slot.debug {
             return Ok(());
         }
-        let last = self.target.ledger.last(self.target.identity(), &self.slot_name());
+        let last = self
+            .target
+            .ledger
+            .last(self.target.identity(), &self.slot_name());
         let last = last.map_err(|error| store_failure(&error))?;
         let noted = last.and_then(|effect| effect.receipt);
         let wrong = noted.as_deref().and_then(|noted| noted.strip_prefix(WRONG));
@@ -502,7 +505,9 @@ impl Watch for Sending<'_> {
         *chunks.unwrap_or_else(PoisonError::into_inner) = Some(id.to_owned());
         // Without it, the next command sends everything.
         let id = format!("{CHUNKS}{id}");
-        let _ = self.attempt.advance(self.effect, EffectState::Sent, Some(&id));
+        let _ = self
+            .attempt
+            .advance(self.effect, EffectState::Sent, Some(&id));
     }
 }
 

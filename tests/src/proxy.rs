@@ -151,7 +151,9 @@ fn serve(client: TcpStream, upstream: &str, plan: &Plan, seen: &Seen) -> io::Res
             return Ok(());
         };
         call.number = seen.count.fetch_add(1, Ordering::Relaxed);
-        let length = call.header("content-length").and_then(|own| own.parse().ok());
+        let length = call
+            .header("content-length")
+            .and_then(|own| own.parse().ok());
         let chunked = call
             .header("transfer-encoding")
             .is_some_and(|own| own.contains("chunked"));

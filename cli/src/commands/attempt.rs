@@ -16,6 +16,7 @@ use synapse_backend::{
 use synapse_engine::{Cancel, Failure};
 use synapse_rules::{
     action,
+    platform::Auth,
     worker::{
         Launcher,
         ending::Ending,
@@ -28,7 +29,8 @@ use synapse_rules::{
 
 use crate::{
     app::App,
-    credentials,
+    args::Connection,
+    profile::{self, Origin},
     record::{Record, Summary},
     render::run::LiveRun,
 };
@@ -166,24 +168,32 @@ fn access(server: &Running) -> BackendAccess {
 
 /// The platform that the environment or a login names, with a token for it.
 pub(super) fn configured(app: &App) -> Result<Option<BackendAccess>, Failure> {
-    let saved = credentials::load(&app.home.config_file())?;
+    let profile = profile::resolve(app, &Connection::default(), None)?;
     let text = |name: &str| {
         let value = (app.variable)(name)?.into_string().ok()?;
         Some(value).filter(|value| !value.is_empty())
     };
-    let (host, token) = (text("SYNAPSE_HOST"), text("SYNAPSE_ACCESS_TOKEN"));
-    // A saved token goes to the host that it was saved for, and to no other.
-    let pair = match (host, token) {
-        (Some(host), Some(token)) => Some((host, token)),
-        _ if saved.profile.as_deref() == Some(credentials::LOCAL) => None,
-        _ => saved.platform,
+    // A token alone says nothing about where a run belongs.
+    let auth = profile
+        .auth
+        .filter(|_| profile.host_from != Origin::Default);
+    let (token, user_token, tenant) = match &auth {
+        None => return Ok(None),
+        Some(Auth::Access(token)) => (
+            token.expose(),
+            text("SYNAPSE_PLUGIN_RUN_USER_TOKEN"),
+            text("SYNAPSE_PLUGIN_RUN_TENANT"),
+        ),
+        Some(Auth::User { token, tenant }) => {
+            ("", Some(token.expose().to_owned()), Some(tenant.clone()))
+        }
     };
-    Ok(pair.map(|(host, token)| BackendAccess {
-        host,
-        token,
+    Ok(Some(BackendAccess {
+        host: profile.host,
+        token: token.to_owned(),
         source: "configured",
-        tenant: text("SYNAPSE_PLUGIN_RUN_TENANT"),
-        user_token: text("SYNAPSE_PLUGIN_RUN_USER_TOKEN"),
+        tenant,
+        user_token,
         agent: None,
     }))
 }

@@ -139,12 +139,7 @@ impl Explained<'_> {
     }
 }
 
-fn text(
-    printer: &mut Printer,
-    report: &PluginReport,
-    explained: &[Explained<'_>],
-    target: bool,
-) {
+fn text(printer: &mut Printer, report: &PluginReport, explained: &[Explained<'_>], target: bool) {
     printer.line(crate::render::publish::name(report));
     let several = explained.iter().filter(|own| own.target.is_some()).count() > 1;
     for own in explained {

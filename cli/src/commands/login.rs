@@ -15,7 +15,10 @@ pub fn run(app: &App, args: &args::Login) -> Result<u8, Failure> {
         );
     }
     let path = app.home.config_file();
-    credentials::choose(&path, credentials::LOCAL)?;
+    credentials::change(&path, app.hook.as_ref(), |saved| {
+        saved.choose(Some(credentials::LOCAL));
+        Ok(())
+    })?;
     let mut printer = Printer::stdout(&app.output);
     if app.output.is_machine() {
         printer.json(

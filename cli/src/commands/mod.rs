@@ -131,7 +131,10 @@ fn blob_path(store: &Path, blob: &synapse_engine::Digest) -> Option<String> {
 }
 
 /// The name nearest to `given`, if one is near enough to be what was meant.
-fn nearest<'n>(given: &str, names: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
+pub(crate) fn nearest<'n>(
+    given: &str,
+    names: impl IntoIterator<Item = &'n str>,
+) -> Option<&'n str> {
     let limit = (given.chars().count() / 3).clamp(1, 3);
     names
         .into_iter()

@@ -98,10 +98,7 @@ pub fn run(app: &App, args: &args::Plan) -> Result<u8, Failure> {
 }
 
 /// The targets, or none when nobody logged in: looking needs no login.
-pub(super) fn optional_targets(
-    app: &App,
-    to: &args::To,
-) -> Result<Vec<Arc<Target>>, Failure> {
+pub(super) fn optional_targets(app: &App, to: &args::To) -> Result<Vec<Arc<Target>>, Failure> {
     match app.targets(to) {
         Err(failure) if failure.code == "not-authenticated" => Ok(Vec::new()),
         targets => targets,

@@ -110,7 +110,13 @@ pub fn run(app: &App, args: &args::Publish) -> Result<u8, Failure> {
     let mut printer = Printer::stdout(&app.output);
     if !app.output.quiet {
         if args.dry_run {
-            render::publish::preview(&mut printer, &reports, args.sort, &names, app.output.verbose);
+            render::publish::preview(
+                &mut printer,
+                &reports,
+                args.sort,
+                &names,
+                app.output.verbose,
+            );
         } else {
             let verbose = app.output.verbose;
             render::publish::plugins(&mut printer, &reports, targets.len(), verbose);

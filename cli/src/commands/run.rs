@@ -1,8 +1,7 @@
 //! `synapse plugin run`.
 
 use std::{
-    fs::{self, File},
-    io::{self, Read},
+    fs, io,
     path::Path,
     sync::{Arc, Mutex, PoisonError},
     time::Instant,
@@ -32,7 +31,8 @@ use super::{
 use crate::{
     app::{self, App},
     args::{self, Mode, Selection},
-    credentials, language, params,
+    credentials::Saved,
+    language, params,
     render::{
         DIM, Printer, WARN,
         error::{self, ErrorObject, flatten},
@@ -106,8 +106,8 @@ pub fn run(app: &App, args: &args::Run) -> Result<u8, Failure> {
 fn mode(app: &App, given: Option<Mode>) -> Result<(), Failure> {
     let mode = match given {
         Some(mode) => mode,
-        None => match credentials::load(&app.home.config_file())?
-            .default_mode
+        None => match Saved::load(&app.home.config_file())?
+            .default_mode()
             .as_deref()
         {
             None | Some("local") => Mode::Local,
@@ -355,26 +355,7 @@ fn variables(app: &App, config: &Config, reuse: bool) -> Result<Digest, Failure>
     if !reuse {
         return Ok(Digest::of(unique().as_bytes()));
     }
-    let path = app.home.data.join("key");
-    let key = || -> io::Result<Vec<u8>> {
-        if let Ok(key) = fs::read(&path)
-            && key.len() == 32
-        {
-            return Ok(key);
-        }
-        let mut key = vec![0; 32];
-        File::open("/dev/urandom")?.read_exact(&mut key)?;
-        fs::create_dir_all(&app.home.data)?;
-        // Private from the start, as temporary files are.
-        let file = tempfile::NamedTempFile::new_in(&app.home.data)?;
-        fs::write(file.path(), &key)?;
-        file.persist(&path).map_err(|error| error.error)?;
-        Ok(key)
-    };
-    let mut hashed = key().map_err(|error| {
-        let what = format!("cannot keep a key in {}: {error}", path.display());
-        Failure::environment("data", what).hint("check the folder's permissions")
-    })?;
+    let mut hashed = app.key()?.to_vec();
     hashed.extend(json!(config.env).to_string().bytes());
     Ok(Digest::of(&hashed))
 }

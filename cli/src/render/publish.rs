@@ -63,12 +63,7 @@ pub fn to(stage: &Stage, targets: usize) -> String {
 }
 
 /// One line a plugin, and its stages where they were asked for.
-pub fn plugins(
-    printer: &mut Printer,
-    reports: &[PluginReport],
-    targets: usize,
-    verbose: bool,
-) {
+pub fn plugins(printer: &mut Printer, reports: &[PluginReport], targets: usize, verbose: bool) {
     let mut text = String::new();
     for report in reports {
         if report.status == Status::UpToDate && reports.len() > FEW && !verbose {

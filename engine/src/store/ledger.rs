@@ -204,7 +204,13 @@ impl Ledger {
                  VALUES (?1, ?2, ?3, 'confirmed', ?4, ?5, ?5)",
             )?;
             for own in receipts {
-                let values = params![target, own.slot, own.content.as_bytes(), own.receipt, own.at];
+                let values = params![
+                    target,
+                    own.slot,
+                    own.content.as_bytes(),
+                    own.receipt,
+                    own.at
+                ];
                 if newest.execute(values)? == 0 {
                     insert.execute(values)?;
                 }

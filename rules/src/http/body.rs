@@ -100,9 +100,8 @@ struct Reading {
 
 impl FilePart<'_> {
     fn part(&self, sent: &Arc<Sent>) -> Result<multipart::Part, WireError> {
-        let failed = |error: &io::Error| {
-            WireError::Source(format!("{}: {error}", self.path.display()))
-        };
+        let failed =
+            |error: &io::Error| WireError::Source(format!("{}: {error}", self.path.display()));
         let mut file = std::fs::File::open(self.path).map_err(|error| failed(&error))?;
         file.seek(SeekFrom::Start(self.begin))
             .map_err(|error| failed(&error))?;
@@ -135,7 +134,8 @@ impl FilePart<'_> {
             }
         });
         let body = reqwest::Body::wrap_stream(pieces);
-        let part = multipart::Part::stream_with_length(body, self.len).file_name(self.name.to_owned());
+        let part =
+            multipart::Part::stream_with_length(body, self.len).file_name(self.name.to_owned());
         part.mime_str("application/zip")
             .map_err(|_| WireError::Setup("a media type is refused".to_owned()))
     }

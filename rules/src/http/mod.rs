@@ -395,8 +395,8 @@ fn authorities(path: &Path) -> Result<Vec<Certificate>, WireError> {
         ))
     };
     let bytes = fs::read(path).map_err(|error| failed(error.to_string()))?;
-    let found = Certificate::from_pem_bundle(&bytes)
-        .map_err(|error| failed(error::innermost(&error)))?;
+    let found =
+        Certificate::from_pem_bundle(&bytes).map_err(|error| failed(error::innermost(&error)))?;
     if found.is_empty() {
         return Err(failed("there are none".to_owned()));
     }

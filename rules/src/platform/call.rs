@@ -53,7 +53,10 @@ impl Platform {
                 idempotent,
                 progress,
             };
-            let reply = self.http.call(&call).map_err(|error| self.scrub_wire(error))?;
+            let reply = self
+                .http
+                .call(&call)
+                .map_err(|error| self.scrub_wire(error))?;
             self.learn(&reply.headers);
             if reply.status.is_success() {
                 return Ok(reply);
@@ -139,7 +142,11 @@ impl Platform {
                 method: Method::GET,
                 address: &address,
                 path: &path,
-                headers: if own { self.headers()? } else { HeaderMap::new() },
+                headers: if own {
+                    self.headers()?
+                } else {
+                    HeaderMap::new()
+                },
                 body: Body::None,
                 idempotent: true,
                 progress: None,
@@ -169,7 +176,9 @@ impl Platform {
         }
         serde_json::from_slice(&reply.body).map_err(|_| {
             let kind = reply.headers.get(reqwest::header::CONTENT_TYPE);
-            let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or("nothing");
+            let kind = kind
+                .and_then(|kind| kind.to_str().ok())
+                .unwrap_or("nothing");
             let kind = kind.split(';').next().unwrap_or_default().to_owned();
             PlatformError::Wire(WireError::Garbled {
                 host: self.host().to_owned(),

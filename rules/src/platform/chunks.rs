@@ -71,7 +71,10 @@ impl Platform {
 
     /// How an upload stands; none when the server does not know it, or not of this length.
     fn begun(&self, id: &str, size: u64) -> Result<Option<Begun>, PlatformError> {
-        if !id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
+        if !id
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+        {
             return Ok(None);
         }
         match self.get(&format!("chunked_upload/{id}/")) {

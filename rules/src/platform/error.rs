@@ -80,16 +80,21 @@ impl PlatformError {
         match self {
             Self::Wire(WireError::Cancelled) => Failure::cancelled(),
             Self::Wire(WireError::Tls { .. }) => environment("tls", TLS_HINT),
-            Self::Wire(WireError::Setup(_)) => {
-                environment("network", "`synapse doctor` looks at proxies and certificates")
+            Self::Wire(WireError::Setup(_)) => environment(
+                "network",
+                "`synapse doctor` looks at proxies and certificates",
+            ),
+            Self::Wire(WireError::Garbled { .. }) => {
+                environment("target-unavailable", GARBLED_HINT)
             }
-            Self::Wire(WireError::Garbled { .. }) => environment("target-unavailable", GARBLED_HINT),
             Self::Wire(_) | Self::Server { .. } => environment(
                 "target-unavailable",
                 "check the host and the network, then run it again; `synapse doctor` helps",
             ),
             Self::Insecure(_) => environment("insecure-host", INSECURE_HINT),
-            Self::NotAuthenticated(_) => environment("not-authenticated", "Run synapse login first"),
+            Self::NotAuthenticated(_) => {
+                environment("not-authenticated", "Run synapse login first")
+            }
             Self::NotAllowed(_) => environment("not-allowed", NOT_ALLOWED_HINT),
             Self::Busy { .. } => environment("rate-limited", "wait a little, then run it again"),
             Self::Redirected { .. } => environment("redirected", REDIRECTED_HINT),
@@ -141,9 +146,11 @@ impl PlatformError {
     }
 }
 
-const TLS_HINT: &str = "check the address; SSL_CERT_FILE names the certificates of your own authority";
+const TLS_HINT: &str =
+    "check the address; SSL_CERT_FILE names the certificates of your own authority";
 const INSECURE_HINT: &str = "use https://, or add --allow-http on a network that you trust";
-const NOT_ALLOWED_HINT: &str = "ask for a token with that scope; `synapse whoami` shows whose it is";
+const NOT_ALLOWED_HINT: &str =
+    "ask for a token with that scope; `synapse whoami` shows whose it is";
 const REDIRECTED_HINT: &str =
     "no token was sent there; if that is the platform, log in to it: synapse login --host URL";
 const GARBLED_HINT: &str = "check the address: something else may be listening there";

@@ -97,8 +97,9 @@ impl Platform {
         if !access.host.is_private() && !access.allow_http {
             return Err(PlatformError::Insecure(access.host.short()));
         }
-        let address = Address::new(&access.host)
-            .map_err(|error| PlatformError::Wire(crate::http::WireError::Setup(error.to_string())))?;
+        let address = Address::new(&access.host).map_err(|error| {
+            PlatformError::Wire(crate::http::WireError::Setup(error.to_string()))
+        })?;
         let identity = identity(&access);
         Ok(Self {
             http,

@@ -169,14 +169,23 @@ mod tests {
     fn exists_is_understood_in_all_its_ways() {
         for (status, body) in [
             (409, r#"{"detail": "Release 1.0.0 already exists."}"#),
-            (400, r#"{"version": ["Plugin release with this version Already Exists."]}"#),
+            (
+                400,
+                r#"{"version": ["Plugin release with this version Already Exists."]}"#,
+            ),
             (400, r#"{"detail": "no", "code": "version_exists"}"#),
             (422, r#"{"errors": [{"code": "version_exists"}]}"#),
-            (400, r#"{"version": ["\uc774\ubbf8 \uc874\uc7ac\ud558\ub294 \ubc84\uc804"]}"#),
+            (
+                400,
+                r#"{"version": ["\uc774\ubbf8 \uc874\uc7ac\ud558\ub294 \ubc84\uc804"]}"#,
+            ),
             (400, "이미 존재합니다"),
         ] {
             let error = read(status, body);
-            assert!(matches!(error, PlatformError::Exists(_)), "{body}: {error:?}");
+            assert!(
+                matches!(error, PlatformError::Exists(_)),
+                "{body}: {error:?}"
+            );
         }
         for (status, body) in [
             (400, r#"{"version": ["This field is required."]}"#),
@@ -184,7 +193,10 @@ mod tests {
             (404, r#"{"detail": "already exists"}"#),
         ] {
             let error = read(status, body);
-            assert!(!matches!(error, PlatformError::Exists(_)), "{body}: {error:?}");
+            assert!(
+                !matches!(error, PlatformError::Exists(_)),
+                "{body}: {error:?}"
+            );
         }
     }
 
@@ -198,8 +210,14 @@ mod tests {
             problems(r#"{"version": ["Required."], "config": {"code": "Too  long.\n"}}"#),
             ["version: Required", "code: Too long"]
         );
-        assert_eq!(problems(r#"{"non_field_errors": ["One.", "Two."]}"#), ["One", "Two"]);
-        assert_eq!(problems("<html><body>no</body></html>"), ["h refused it (400)"]);
+        assert_eq!(
+            problems(r#"{"non_field_errors": ["One.", "Two."]}"#),
+            ["One", "Two"]
+        );
+        assert_eq!(
+            problems("<html><body>no</body></html>"),
+            ["h refused it (400)"]
+        );
         assert_eq!(problems(""), ["h refused it (400)"]);
         assert_eq!(problems("\u{1b}[31mred"), ["[31mred"]);
         let long = format!(r#"{{"detail": "{}"}}"#, "x".repeat(9000));

@@ -23,7 +23,8 @@ impl Backend for Platform {
 
     fn releases(&self, code: &str) -> Result<Vec<Release>, ClientError> {
         let path = format!("plugin_releases/?plugin={code}");
-        self.listed(&path, Some(code)).map_err(PlatformError::of_publish)
+        self.listed(&path, Some(code))
+            .map_err(PlatformError::of_publish)
     }
 
     fn find(&self, slot: &Slot) -> Result<Option<Release>, ClientError> {
@@ -34,7 +35,8 @@ impl Backend for Platform {
         if let Some(content) = release.content {
             return Ok(content);
         }
-        self.fetched_content(release).map_err(PlatformError::of_publish)
+        self.fetched_content(release)
+            .map_err(PlatformError::of_publish)
     }
 
     fn all(&self) -> Result<Vec<Release>, ClientError> {
@@ -83,10 +85,7 @@ impl Platform {
         };
         let found = found.filter(|release| same_slot(&release.slot, slot));
         // Not every server knows variants and debug releases in that address.
-        if found.is_some()
-            || (!debug && variant.is_none())
-            || self.can(Feature::ChunkedRelease)?
-        {
+        if found.is_some() || (!debug && variant.is_none()) || self.can(Feature::ChunkedRelease)? {
             return Ok(found);
         }
         let all = self.listed(&format!("plugin_releases/?plugin={code}"), Some(code))?;

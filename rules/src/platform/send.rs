@@ -18,10 +18,7 @@ pub(super) fn send(
     upload: &Upload<'_>,
     watch: &dyn Watch,
 ) -> Result<Release, ClientError> {
-    let chunked = upload.size > CHUNK
-        && platform
-            .can(Feature::ChunkedRelease)
-            .map_err(before)?;
+    let chunked = upload.size > CHUNK && platform.can(Feature::ChunkedRelease).map_err(before)?;
     let id = if chunked {
         Some(platform.send_chunks(upload, watch).map_err(before)?)
     } else {

@@ -181,7 +181,9 @@ impl Publish<'_> {
         let seen: Vec<(String, Section)> = seen.into_iter().collect();
         self.workspace.save(&seen);
         if !self.options.dry_run {
-            self.targets.iter().for_each(|target| target.keep_receipts());
+            self.targets
+                .iter()
+                .for_each(|target| target.keep_receipts());
         }
         Ok(reports)
     }
