@@ -1,9 +1,13 @@
 //! Owns the command line: every command and option, once, for parser and help.
 
+mod stores;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use synapse_rules::platform::Secret;
+
+pub use self::stores::{Stores, Upload};
 
 /// What every reader of JSON can hold; above it there are free ids.
 const HIGHEST_ID: i64 = (1 << 53) - 1;
@@ -140,6 +144,11 @@ pub enum PluginCommand {
         after_help = "Examples:\n  synapse plugin publish --dry-run\n  synapse plugin publish --all --local\n  synapse plugin publish --all --bump patch"
     )]
     Publish(Publish),
+    /// Put plugins' archives, and wheels, into object stores, and nowhere else
+    #[command(
+        after_help = "Examples:\n  synapse plugin upload --storage s3://plugins/dev\n  synapse plugin upload --all --storage file:///srv/plugins --wheel"
+    )]
+    Upload(Upload),
     /// Run an action
     #[command(
         after_help = "Examples:\n  synapse plugin run train --params '{\"dataset\": 123, \"epochs\": 5}'\n  synapse plugin run train --params @params.json --gpus 1 --timeout 2h"
@@ -467,6 +476,9 @@ pub struct Publish {
     /// Where to.
     #[command(flatten)]
     pub to: To,
+    /// Object stores.
+    #[command(flatten)]
+    pub stores: Stores,
     /// Which plugins.
     #[command(flatten)]
     pub selection: Selection,

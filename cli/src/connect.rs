@@ -178,7 +178,7 @@ impl App {
         }))
     }
 
-    fn ledger(&self) -> Result<Arc<Ledger>, Failure> {
+    pub(crate) fn ledger(&self) -> Result<Arc<Ledger>, Failure> {
         if let Some(ledger) = self.ledger.get() {
             return Ok(Arc::clone(ledger));
         }

@@ -14,6 +14,7 @@ pub mod record;
 pub mod render;
 pub mod select;
 pub mod signals;
+pub mod stores;
 pub mod terminal;
 
 use std::{ffi::OsString, process::ExitCode, time::Instant};
@@ -116,6 +117,7 @@ fn joined(words: &[&str]) -> String {
 fn run(app: &App, command: &Command) -> Result<u8, Failure> {
     match command {
         Command::Plugin(PluginCommand::Publish(args)) => commands::publish::run(app, args),
+        Command::Plugin(PluginCommand::Upload(args)) => commands::upload::run(app, args),
         Command::Plugin(PluginCommand::Run(args)) => commands::run::run(app, args),
         Command::Plugin(PluginCommand::UpdateConfig(args)) => {
             commands::update_config::run(app, args)

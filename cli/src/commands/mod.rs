@@ -16,6 +16,7 @@ pub mod run;
 pub mod runs;
 pub mod status;
 pub mod update_config;
+pub mod upload;
 pub mod worker;
 
 use std::{path::Path, sync::Arc};
@@ -49,6 +50,7 @@ fn look(
     let publish = Publish {
         options: &options,
         targets: targets.to_vec(),
+        storing: None,
         session: &session,
         workspace: &selected.workspace,
         schemas: app.schemas(&session),

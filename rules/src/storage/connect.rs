@@ -2,9 +2,10 @@
 //! the place, and what is missing there from the usual variables of each provider.
 
 use std::{
+    collections::HashMap,
     net::IpAddr,
     str::FromStr,
-    sync::{Arc, Once, atomic::Ordering},
+    sync::{Arc, OnceLock, atomic::Ordering, mpsc},
     time::Duration,
 };
 
@@ -14,19 +15,16 @@ use opendal::{
     services,
 };
 use opendal_http_transport_reqwest::ReqwestTransport;
-use reqwest::redirect;
-use synapse_engine::Failure;
+use synapse_engine::{Cancel, Failure, store::Ledger};
 
 use super::{
     errors,
     place::{Place, Scheme},
-    thread::IoThread,
 };
-use crate::{counters::Counters, python::Variables};
+use crate::{counters::Counters, http::Http, python::Variables};
 
-const CONNECT: Duration = Duration::from_secs(10);
-/// Longest silence of a server.
-const SILENCE: Duration = Duration::from_mins(1);
+/// How often a wait looks whether work was asked to stop.
+const LOOK: Duration = Duration::from_millis(20);
 /// Longest that one call, and one part of a transfer, may take.
 const CALL: Duration = Duration::from_mins(2);
 const PART: Duration = Duration::from_mins(10);
@@ -53,8 +51,12 @@ pub struct Storage {
     pub place: Place,
     /// Stable name of it in keys and in the ledger. No secret.
     pub identity: String,
+    /// Receipts do not count, however fresh.
+    pub verify: bool,
     pub(super) operator: Operator,
-    pub(super) thread: IoThread,
+    http: Arc<Http>,
+    /// When the store last said that it has an object, by name.
+    said: OnceLock<HashMap<String, i64>>,
     /// What must not be in any text.
     pub(super) secrets: Vec<String>,
     pub(super) counters: Arc<Counters>,
@@ -76,10 +78,55 @@ impl HttpTransport for Counted {
     }
 }
 
+impl Storage {
+    /// When the store last said that it has an object, as the ledger knew at the start.
+    pub(super) fn said(&self, ledger: &Ledger, name: &str) -> Option<i64> {
+        let said = self.said.get_or_init(|| {
+            // Without an answer the store is asked.
+            let receipts = ledger.receipts(&self.identity).unwrap_or_default();
+            receipts.into_iter().map(|own| (own.slot, own.at)).collect()
+        });
+        said.get(name).copied()
+    }
+
+    /// Runs `work` on the pool's threads and waits for it; when work is asked to stop, it is
+    /// dropped where it stands. `meanwhile` is called now and then.
+    pub(super) fn wait<T: Send + 'static>(
+        &self,
+        cancel: &Cancel,
+        meanwhile: &dyn Fn(),
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Result<T, Failure> {
+        let (send, receive) = mpsc::sync_channel(1);
+        let task = self.http.runtime().map_err(setup)?.spawn(async move {
+            let _ = send.send(work.await);
+        });
+        loop {
+            match receive.recv_timeout(LOOK) {
+                Ok(value) => return Ok(value),
+                Err(mpsc::RecvTimeoutError::Timeout) if cancel.cancelled() => {
+                    task.abort();
+                    return Err(Failure::cancelled());
+                }
+                Err(mpsc::RecvTimeoutError::Timeout) => meanwhile(),
+                Err(mpsc::RecvTimeoutError::Disconnected) => {
+                    return Err(Failure::bug("a call to an object store ended without a word"));
+                }
+            }
+        }
+    }
+}
+
+fn setup(error: crate::http::WireError) -> Failure {
+    Failure::environment("tls", error.to_string())
+        .hint("check SSL_CERT_FILE and the proxy variables")
+}
+
 /// Makes ready to talk to the store at `place`. Nothing is sent yet.
 pub fn connect(
     place: Place,
     variables: &Variables,
+    http: &Arc<Http>,
     counters: &Arc<Counters>,
 ) -> Result<Storage, Failure> {
     let secrets: Vec<String> = place
@@ -99,9 +146,8 @@ pub fn connect(
             .hint("use https, or allow it with --allow-http or \"allow_http\": true"));
     }
     let failed = |error: opendal::Error| errors::failure(&place, &secrets, &error);
-    let thread = IoThread::start().map_err(|error| {
-        Failure::environment("threads", format!("cannot start a thread: {error}"))
-    })?;
+    // What providers look up before a call may go there on its own.
+    crate::http::install_crypto();
     let options = options.into_iter();
     let operator = match place.scheme {
         Scheme::S3 => Operator::from_iter::<services::S3>(options),
@@ -113,7 +159,7 @@ pub fn connect(
     };
     let operator = operator.map_err(failed)?;
     let transport = Counted {
-        inner: ReqwestTransport::new(client()?),
+        inner: ReqwestTransport::new(http.client(true).map_err(setup)?.clone()),
         counters: Arc::clone(counters),
     };
     let context = operator
@@ -135,40 +181,14 @@ pub fn connect(
     };
     Ok(Storage {
         identity,
+        verify: false,
         operator,
-        thread,
+        http: Arc::clone(http),
+        said: OnceLock::new(),
         secrets,
         counters: Arc::clone(counters),
         place,
     })
-}
-
-fn client() -> Result<reqwest::Client, Failure> {
-    static PROVIDER: Once = Once::new();
-    PROVIDER.call_once(|| {
-        // Another part of the process may have been first: it chose the same.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-    });
-    // Credentials go to the host that they are for and to no other.
-    let same_host = redirect::Policy::custom(|attempt| {
-        let from = attempt.previous().last().map(reqwest::Url::origin);
-        let same = from.is_some_and(|from| from == attempt.url().origin());
-        if same && attempt.previous().len() < 5 {
-            attempt.follow()
-        } else {
-            attempt.stop()
-        }
-    });
-    reqwest::Client::builder()
-        .user_agent(concat!("synapse/", env!("CARGO_PKG_VERSION")))
-        .connect_timeout(CONNECT)
-        .read_timeout(SILENCE)
-        .redirect(same_host)
-        .build()
-        .map_err(|error| {
-            let what = format!("cannot prepare the HTTP client: {}", error.without_url());
-            Failure::environment("tls", what).hint("check SSL_CERT_FILE and the proxy variables")
-        })
 }
 
 /// The options that the library is given, and the endpoint when there is one.
@@ -318,7 +338,8 @@ mod tests {
             .iter()
             .map(|(name, value)| ((*name).into(), (*value).into()));
         let place = Place::parse(url)?;
-        connect(place, &Variables::of(variables), &Arc::default())
+        let http = Arc::new(Http::new(crate::http::Options::default(), Arc::default()));
+        connect(place, &Variables::of(variables), &http, &Arc::default())
     }
 
     #[test]

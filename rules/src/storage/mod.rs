@@ -7,11 +7,10 @@ mod node;
 mod object;
 mod place;
 mod stages;
-mod thread;
 
 pub use self::{
     connect::{Storage, connect},
     node::{Kind, RULE, StoreNode, archive_name},
     place::{Place, Scheme},
-    stages::{Storing, stages},
+    stages::{Prepared, Stages, Storing},
 };

@@ -2,14 +2,14 @@
 //! ledger. The store is asked before anything is sent, and what it has is proven afterwards.
 
 use std::sync::{
-    Arc,
+    Arc, Mutex, MutexGuard, PoisonError,
     atomic::{AtomicU64, Ordering},
 };
 
 use synapse_engine::{
     Cacheability, Context, Digest, Failure, Input, Inputs, Label, Lane, Manifest, Node, Outcome,
     Pending, Rule,
-    store::{EffectState, Ledger},
+    store::{EffectState, Ledger, Receipt},
     store_failure,
 };
 
@@ -17,8 +17,9 @@ use super::{
     connect::Storage,
     errors,
     object::{Found, Objects, PutError, Wanted},
+    place::Scheme,
 };
-use crate::{archive::read, plugin::Plugin, upload::VERSION_TAKEN};
+use crate::{archive::read, plugin::Plugin, target::RECEIPT_AGE, upload::VERSION_TAKEN};
 
 /// The rule.
 ///
@@ -28,8 +29,6 @@ pub const RULE: Rule = Rule {
     version: 1,
 };
 
-/// Seconds for which a receipt counts without another look.
-const FRESH: i64 = 86_400;
 /// From this size on progress is told.
 const LARGE: u64 = 8 << 20;
 
@@ -63,6 +62,33 @@ pub struct StoreNode {
     plugin: Arc<Plugin>,
     kind: Kind,
     clock: fn() -> i64,
+    /// The receipt that has to be looked at again, and whether it still holds.
+    asked: Mutex<Asked>,
+}
+
+#[derive(Default)]
+struct Asked {
+    known: Option<Kept>,
+    holds: Option<bool>,
+}
+
+/// What a receipt says.
+#[derive(Clone)]
+struct Kept {
+    name: String,
+    size: u64,
+    content: Digest,
+}
+
+impl Kept {
+    fn of(outcome: &Outcome) -> Option<Self> {
+        let content = outcome.text("content")?.parse().ok()?;
+        Some(Self {
+            name: outcome.text("name")?.to_owned(),
+            size: outcome.get("size")?.as_u64()?,
+            content,
+        })
+    }
 }
 
 impl StoreNode {
@@ -80,7 +106,40 @@ impl StoreNode {
             plugin,
             kind,
             clock,
+            asked: Mutex::default(),
         }
+    }
+
+    fn asked(&self) -> MutexGuard<'_, Asked> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the store said within a day that it has what a receipt says.
+    fn is_fresh(&self, kept: &Kept) -> bool {
+        let said = self.storage.said(&self.ledger, &kept.name);
+        let age = said.map(|at| (self.clock)() - at);
+        let counts = !self.storage.verify && self.storage.place.scheme != Scheme::File;
+        counts && age.is_some_and(|age| (0..RECEIPT_AGE).contains(&age))
+    }
+
+    /// Asks the store whether it has what a receipt says.
+    fn holds(&self, kept: &Kept) -> bool {
+        let (operator, name) = (self.storage.operator.clone(), kept.name.clone());
+        let cancel = synapse_engine::Cancel::default();
+        let said = self.storage.wait(&cancel, &|| {}, async move { operator.stat(&name).await });
+        // Whatever is wrong there shows when it is tried, and stops nothing else.
+        let holds = said.is_ok_and(|said| said.is_ok_and(|s| s.content_length() == kept.size));
+        if holds {
+            let receipt = Receipt {
+                slot: kept.name.clone(),
+                content: kept.content,
+                receipt: kept.name.clone(),
+                at: (self.clock)(),
+            };
+            // Not written down, it is asked again next time.
+            let _ = self.ledger.renew(&self.storage.identity, &[receipt]);
+        }
+        holds
     }
 
     /// What is to be there, and its content as the ledger knows it.
@@ -128,7 +187,7 @@ impl StoreNode {
         errors::failure(&self.storage.place, &self.storage.secrets, error)
     }
 
-    fn receipt(&self, wanted: &Wanted, proof: &str) -> Outcome {
+    fn receipt(&self, wanted: &Wanted, content: &Digest, proof: &str) -> Outcome {
         let place = &self.storage.place;
         Outcome::new(Cacheability::Recheck)
             .value("store", place.shown())
@@ -136,8 +195,8 @@ impl StoreNode {
             .value("url", place.url_of(&wanted.name))
             .value("size", wanted.size)
             .value("md5", wanted.md5.clone())
+            .value("content", content.hex())
             .value("verified", proof)
-            .value("checked", (self.clock)())
     }
 
     /// Whether a release that differs in its bytes has the same content all the same.
@@ -156,7 +215,7 @@ impl StoreNode {
             Failure::environment("store", format!("cannot write to the store: {error}"))
         })?;
         let (objects, name) = (self.objects(), wanted.name.clone());
-        let fetched = self.storage.thread.wait(context.cancel(), &|| {}, async move {
+        let fetched = self.storage.wait(context.cancel(), &|| {}, async move {
             objects.fetch(&name, handle).await
         })?;
         match fetched {
@@ -229,27 +288,36 @@ impl Node for StoreNode {
         Ok(())
     }
 
+    fn asks(&self, known: Option<&Outcome>) -> bool {
+        let kept = known.and_then(Kept::of);
+        let stale = kept.filter(|kept| {
+            self.storage.place.scheme != Scheme::File && !self.is_fresh(kept)
+        });
+        let asks = stale.is_some();
+        self.asked().known = stale;
+        asks
+    }
+
+    fn ask(&self) {
+        let known = self.asked().known.clone();
+        let holds = known.map(|kept| self.holds(&kept));
+        self.asked().holds = holds;
+    }
+
     fn current(&self, outcome: &Outcome) -> Result<bool, Failure> {
-        let number = |name: &str| outcome.get(name).and_then(serde_json::Value::as_i64);
-        let age = number("checked").map(|checked| (self.clock)() - checked);
-        if age.is_some_and(|age| (0..FRESH).contains(&age)) {
-            return Ok(true);
-        }
-        let (Some(name), Some(size)) = (outcome.text("name"), number("size")) else {
+        let Some(kept) = Kept::of(outcome) else {
             return Ok(false);
         };
-        let (operator, name) = (self.storage.operator.clone(), name.to_owned());
-        let cancel = synapse_engine::Cancel::default();
-        let said = self.storage.thread.wait(&cancel, &|| {}, async move {
-            operator.stat(&name).await
-        })?;
-        // Whatever is wrong there shows when it is tried, and stops nothing else.
-        Ok(said.is_ok_and(|said| said.content_length() as i64 == size))
+        if self.is_fresh(&kept) {
+            return Ok(true);
+        }
+        let answered = self.asked().holds;
+        Ok(answered.unwrap_or_else(|| self.holds(&kept)))
     }
 
     fn run(&self, context: &Context<'_>) -> Result<Outcome, Failure> {
         let (wanted, content, blob) = self.wanted(context)?;
-        let thread = &self.storage.thread;
+        let storage = &self.storage;
         let (ledger, now) = (&self.ledger, self.clock);
         let kept = |result: Result<(), _>| result.map_err(|error| store_failure(&error));
         let place = &self.storage.identity;
@@ -258,7 +326,7 @@ impl Node for StoreNode {
             .map_err(|error| store_failure(&error))?;
         let open = last.filter(|e| matches!(e.state, EffectState::Intent | EffectState::Sent));
         let (objects, look) = (self.objects(), wanted.clone());
-        let found = thread.wait(context.cancel(), &|| {}, async move {
+        let found = storage.wait(context.cancel(), &|| {}, async move {
             objects.look(&look).await
         })?;
         let found = found.map_err(|error| self.failed(&error))?;
@@ -282,7 +350,14 @@ impl Node for StoreNode {
         };
         if let Some(proof) = there {
             settle(EffectState::Confirmed)?;
-            return Ok(self.receipt(&wanted, proof));
+            let receipt = Receipt {
+                slot: wanted.name.clone(),
+                content,
+                receipt: wanted.name.clone(),
+                at: now(),
+            };
+            kept(ledger.renew(place, &[receipt]))?;
+            return Ok(self.receipt(&wanted, &content, proof));
         }
         settle(EffectState::Abandoned)?;
         if context.cancel().cancelled() {
@@ -300,7 +375,7 @@ impl Node for StoreNode {
             }
         };
         let put = wanted.clone();
-        let stored = thread.wait(context.cancel(), &progress, async move {
+        let stored = storage.wait(context.cancel(), &progress, async move {
             objects.put(&put).await
         })?;
         self.storage
@@ -311,7 +386,7 @@ impl Node for StoreNode {
             Ok(proof) => {
                 let confirmed = EffectState::Confirmed;
                 kept(ledger.advance(effect, confirmed, Some(&wanted.name), now()))?;
-                Ok(self.receipt(&wanted, proof))
+                Ok(self.receipt(&wanted, &content, proof))
             }
             Err(error) => {
                 // After any other refusal it is not there; after silence nobody knows.

@@ -26,37 +26,70 @@ pub struct Storing {
     pub development: bool,
 }
 
-/// Adds the stages that build a plugin's wheel and store what there is.
-pub fn stages(
-    builder: &mut GraphBuilder,
-    storing: &Storing,
-    plugin: &Arc<Plugin>,
-    (archive, checksum): (NodeId, NodeId),
-    clock: fn() -> i64,
-) -> Result<Vec<(&'static str, NodeId)>, Failure> {
-    let mut stages = match &storing.wheels {
-        Some(wheels) => wheel::stages(builder, wheels, plugin, archive, checksum)?,
-        None => Vec::new(),
-    };
-    let wheel = stages.last().map(|(_, wheel)| *wheel);
-    let kind = match storing.development {
-        true => Kind::Development,
-        false => Kind::Release,
-    };
-    for storage in &storing.storages {
-        let node = |kind| {
-            let (storage, ledger) = (Arc::clone(storage), Arc::clone(&storing.ledger));
-            Arc::new(StoreNode::new(storage, ledger, Arc::clone(plugin), kind, clock))
+/// A plugin's way into the stores, ready for nodes.
+pub struct Prepared<'a> {
+    storing: &'a Storing,
+    wheel: Option<wheel::Prepared>,
+}
+
+/// The nodes that bring a plugin into stores.
+#[derive(Debug, Default)]
+pub struct Stages {
+    /// Those that build its wheel.
+    pub before: Vec<(&'static str, NodeId)>,
+    /// The last ones, each with the name of its store.
+    pub ends: Vec<(&'static str, String, NodeId)>,
+}
+
+impl Storing {
+    /// Prepares what can fail before there are nodes.
+    pub fn prepare(&self, plugin: &Plugin) -> Result<Prepared<'_>, Failure> {
+        let wheel = match &self.wheels {
+            Some(wheels) => wheel::prepare(wheels, plugin)?,
+            None => None,
         };
-        let own = builder.node(node(kind));
-        builder.depends(own, archive);
-        builder.depends(own, checksum);
-        stages.push(("store", own));
-        if let Some(wheel) = wheel {
-            let own = builder.node(node(Kind::Wheel));
-            builder.depends(own, wheel);
-            stages.push(("store-wheel", own));
-        }
+        Ok(Prepared {
+            storing: self,
+            wheel,
+        })
     }
-    Ok(stages)
+}
+
+impl Prepared<'_> {
+    /// Adds the nodes that build the plugin's wheel and store what there is.
+    pub fn stages(
+        self,
+        builder: &mut GraphBuilder,
+        plugin: &Arc<Plugin>,
+        (archive, checksum): (NodeId, NodeId),
+        clock: fn() -> i64,
+    ) -> Stages {
+        let mut stages = Stages::default();
+        if let Some(wheel) = self.wheel {
+            stages.before = wheel.plugin(builder, archive, checksum);
+        }
+        let wheel = stages.before.last().map(|(_, wheel)| *wheel);
+        let kind = match self.storing.development {
+            true => Kind::Development,
+            false => Kind::Release,
+        };
+        for storage in &self.storing.storages {
+            let node = |kind| {
+                let ledger = Arc::clone(&self.storing.ledger);
+                let (storage, plugin) = (Arc::clone(storage), Arc::clone(plugin));
+                Arc::new(StoreNode::new(storage, ledger, plugin, kind, clock))
+            };
+            let own = builder.node(node(kind));
+            builder.depends(own, archive);
+            builder.depends(own, checksum);
+            stages.ends.push(("store", storage.place.shown(), own));
+            if let Some(wheel) = wheel {
+                let own = builder.node(node(Kind::Wheel));
+                builder.depends(own, wheel);
+                let shown = storage.place.shown();
+                stages.ends.push(("store-wheel", shown, own));
+            }
+        }
+        stages
+    }
 }

@@ -16,5 +16,5 @@ pub use self::{
     name::WheelName,
     rule::{RULE, WheelNode},
     sources::{Build, Sources},
-    stages::{Wheels, backend_of, stages},
+    stages::{Prepared, Wheels, backend_of, prepare},
 };

@@ -52,17 +52,16 @@ pub fn backend_of(plugin: &Plugin) -> Result<Option<Backend>, Failure> {
     backend::read(&bytes, &shown)
 }
 
-/// Adds the stages of a plugin's wheel, the last of which makes it; none when it names no
-/// backend.
-pub fn stages(
-    builder: &mut GraphBuilder,
-    wheels: &Wheels,
-    plugin: &Plugin,
-    archive: NodeId,
-    checksum: NodeId,
-) -> Result<Vec<(&'static str, NodeId)>, Failure> {
+/// A build whose nodes can be made.
+pub struct Prepared {
+    build: Arc<Build>,
+    lock: Arc<BuildLockNode>,
+}
+
+/// Prepares the wheel of a plugin; nothing when it names no backend.
+pub fn prepare(wheels: &Wheels, plugin: &Plugin) -> Result<Option<Prepared>, Failure> {
     let Some(backend) = backend_of(plugin)? else {
-        return Ok(Vec::new());
+        return Ok(None);
     };
     let (bytes, shown) = plugin.read_source_config()?;
     let manager = config::parse(&bytes, &shown)
@@ -86,33 +85,51 @@ pub fn stages(
         sources: Sources::Archive,
         work,
     });
-    let mut stages = build_stages(builder, &build, &[archive], "wheel")?;
-    if let Some((_, wheel)) = stages.last_mut() {
-        builder.depends(*wheel, archive);
-        builder.depends(*wheel, checksum);
-    }
-    Ok(stages)
+    Prepared::new(build).map(Some)
 }
 
-/// Adds lock, environment and build of a project; `sources` are what the lock depends on.
-pub(crate) fn build_stages(
-    builder: &mut GraphBuilder,
-    build: &Arc<Build>,
-    sources: &[NodeId],
-    stage: &'static str,
-) -> Result<Vec<(&'static str, NodeId)>, Failure> {
-    let lock = builder.node(Arc::new(BuildLockNode::new(Arc::clone(build))?));
-    for source in sources {
-        builder.depends(lock, *source);
+impl Prepared {
+    /// Prepares a build.
+    pub(crate) fn new(build: Arc<Build>) -> Result<Self, Failure> {
+        let lock = Arc::new(BuildLockNode::new(Arc::clone(&build))?);
+        Ok(Self { build, lock })
     }
-    let environment = builder.node(building::node(&build.work));
-    builder.depends(environment, lock);
-    let wheel = builder.node(Arc::new(WheelNode::new(Arc::clone(build), stage)));
-    builder.depends(wheel, lock);
-    builder.depends(wheel, environment);
-    Ok(vec![
-        ("build-lock", lock),
-        ("build-environment", environment),
-        (stage, wheel),
-    ])
+
+    /// Adds the nodes of a plugin's wheel, the last of which makes it.
+    pub fn plugin(
+        self,
+        builder: &mut GraphBuilder,
+        archive: NodeId,
+        checksum: NodeId,
+    ) -> Vec<(&'static str, NodeId)> {
+        let stages = self.stages(builder, &[archive], "wheel");
+        if let Some((_, wheel)) = stages.last() {
+            builder.depends(*wheel, archive);
+            builder.depends(*wheel, checksum);
+        }
+        stages
+    }
+
+    /// Adds lock, environment and build; `sources` are what the lock depends on.
+    pub(crate) fn stages(
+        self,
+        builder: &mut GraphBuilder,
+        sources: &[NodeId],
+        stage: &'static str,
+    ) -> Vec<(&'static str, NodeId)> {
+        let lock = builder.node(self.lock);
+        for source in sources {
+            builder.depends(lock, *source);
+        }
+        let environment = builder.node(building::node(&self.build.work));
+        builder.depends(environment, lock);
+        let wheel = builder.node(Arc::new(WheelNode::new(self.build, stage)));
+        builder.depends(wheel, lock);
+        builder.depends(wheel, environment);
+        vec![
+            ("build-lock", lock),
+            ("build-environment", environment),
+            (stage, wheel),
+        ]
+    }
 }
