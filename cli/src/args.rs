@@ -1,6 +1,7 @@
 //! Owns the command line: every command and option, once, for parser and help.
 
 mod backend;
+mod stores;
 
 use std::path::PathBuf;
 
@@ -11,6 +12,8 @@ mod account;
 pub use self::account::*;
 
 pub use backend::{Backend, BackendToken, Data, Scope, Serve};
+
+pub use self::stores::{Stores, Upload};
 
 /// What every reader of JSON can hold; above it there are free ids.
 const HIGHEST_ID: i64 = (1 << 53) - 1;
@@ -115,7 +118,9 @@ pub enum Command {
     #[command(after_help = "Example: synapse doctor --json")]
     Doctor(Doctor),
     /// Show runs of actions, with their logs, metrics, parameters and results
-    #[command(after_help = "Examples:\n  synapse runs\n  synapse runs show 12 --follow\n  synapse runs --remote\n  synapse runs stop staging:12")]
+    #[command(
+        after_help = "Examples:\n  synapse runs\n  synapse runs show 12 --follow\n  synapse runs --remote\n  synapse runs stop staging:12"
+    )]
     Runs(Runs),
     /// Datasets that runs on this machine read
     #[command(subcommand)]
@@ -148,6 +153,11 @@ pub enum PluginCommand {
         after_help = "Examples:\n  synapse plugin publish --dry-run\n  synapse plugin publish --all --local\n  synapse plugin publish --all --bump patch"
     )]
     Publish(Publish),
+    /// Put plugins' archives, and wheels, into object stores, and nowhere else
+    #[command(
+        after_help = "Examples:\n  synapse plugin upload --storage s3://plugins/dev\n  synapse plugin upload --all --storage file:///srv/plugins --wheel"
+    )]
+    Upload(Upload),
     /// Run an action
     #[command(
         after_help = "Examples:\n  synapse plugin run train --params '{\"dataset\": 123, \"epochs\": 5}'\n  synapse plugin run train --params @params.json --gpus 1 --timeout 2h\n  synapse plugin run train --mode remote --detach"
@@ -521,6 +531,9 @@ pub struct Publish {
     /// Where to.
     #[command(flatten)]
     pub to: To,
+    /// Object stores.
+    #[command(flatten)]
+    pub stores: Stores,
     /// Which plugins.
     #[command(flatten)]
     pub selection: Selection,

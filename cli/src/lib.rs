@@ -15,6 +15,7 @@ pub mod record;
 pub mod render;
 pub mod select;
 pub mod signals;
+pub mod stores;
 pub mod terminal;
 
 use std::{ffi::OsString, process::ExitCode, time::Instant};
@@ -129,6 +130,7 @@ fn run(app: &App, command: &Command) -> Result<u8, Failure> {
         Command::Plugin(PluginCommand::Deploy(args)) => {
             commands::run::run(app, Choice::Deployment, args)
         }
+        Command::Plugin(PluginCommand::Upload(args)) => commands::upload::run(app, args),
         Command::Plugin(PluginCommand::UpdateConfig(args)) => {
             commands::update_config::run(app, args)
         }

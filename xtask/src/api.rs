@@ -37,12 +37,10 @@ impl Drop for Serving {
 
 /// Runs the check against `target/debug/synapse`, which is there.
 pub(crate) fn check(root: &Path) -> Result<Found> {
-    let python = pythons::all()
-        .pop()
-        .context("no Python for schemathesis")?;
+    let python = pythons::all().pop().context("no Python for schemathesis")?;
     let folder = repo::target_dir(root).join("python/api");
-    let environment = pythons::environment(&python, &folder, &CHECKER, &[])
-        .context("installing schemathesis")?;
+    let environment =
+        pythons::environment(&python, &folder, &CHECKER, &[]).context("installing schemathesis")?;
     let home = tempfile::tempdir()?;
     let serving = serve(root, home.path())?;
     let status = Command::new(environment.join("bin/st"))

@@ -122,7 +122,9 @@ pub(crate) fn run_python(args: &PythonArgs) -> Result<bool> {
 pub(crate) fn run_api() -> Result<bool> {
     let root = repo::root()?;
     let mut summary = Summary(Vec::new());
-    summary.step("build", || cargo(&root, &["build", "--locked", "--bin", "synapse"]));
+    summary.step("build", || {
+        cargo(&root, &["build", "--locked", "--bin", "synapse"])
+    });
     summary.step("api", || api::check(&root).map(End::from));
     Ok(summary.print())
 }

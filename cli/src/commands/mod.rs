@@ -1,15 +1,15 @@
 //! The commands, each in a file named for it.
 
-pub mod agent_job;
 pub mod agent;
+pub mod agent_job;
 mod attempt;
 pub mod backend;
 pub mod cache;
 pub mod choice;
 pub mod config;
 pub mod dataset;
-mod execution;
 pub mod doctor;
+mod execution;
 pub mod explain;
 mod inspection;
 mod jobs;
@@ -20,13 +20,14 @@ pub mod model;
 pub mod plan;
 pub mod profiles;
 pub mod publish;
-mod remote;
 mod reach;
+mod remote;
 pub mod run;
 pub mod runs;
 pub mod status;
 mod token;
 pub mod update_config;
+pub mod upload;
 pub mod whoami;
 pub mod worker;
 
@@ -61,6 +62,7 @@ fn look(
     let publish = Publish {
         options: &options,
         targets: targets.to_vec(),
+        storing: None,
         session: &session,
         workspace: &selected.workspace,
         schemas: app.schemas(&session),
