@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 
 use serde_json::{Value, json};
 use synapse_engine::Failure;
-use synapse_rules::platform::Platform;
+use synapse_rules::platform::{Platform, PlatformError};
 
 use super::{nearest, reach};
 use crate::{
@@ -72,8 +72,11 @@ fn listed(app: &App, profile: &Profile) -> Result<Vec<Listed>, Failure> {
     let auth = profile.auth()?.clone();
     let host = profile::parse_host(app, &profile.host, profile.host_from)?;
     let platform: Platform = reach::platform(app, &host, Some(auth), profile.allow_http)?;
-    let agents = platform.agents();
-    let agents = agents.map_err(|error| error.failure(&host.short()))?;
+    let agents = match platform.agents() {
+        // One that knows no agents has none.
+        Err(PlatformError::NotFound(_)) => Vec::new(),
+        agents => agents.map_err(|error| error.failure(&host.short()))?,
+    };
     Ok(agents.iter().filter_map(Listed::of).collect())
 }
 

@@ -522,7 +522,6 @@ fn what_people_read() {
     );
     show("logout", &space.synapse(&["logout", "--all"]));
     for command in [
-        "login",
         "logout",
         "whoami",
         "profile",
