@@ -26,7 +26,7 @@ const LOG_PAGES: u32 = 128;
 ///
 /// Variant `''` is no variant, since NULLs never collide in a unique index. Texts that may be
 /// long live in a table of their own, so that a list of releases reads few pages.
-const MIGRATIONS: &[&str] = &[
+pub(crate) const MIGRATIONS: &[&str] = &[
     "
     CREATE TABLE release (
         id      INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -53,6 +53,7 @@ const MIGRATIONS: &[&str] = &[
 ",
     include_str!("local_data.sql"),
     include_str!("tenants.sql"),
+    include_str!("agent_jobs.sql"),
 ];
 
 /// Opens the database in `dir`, making and migrating what is missing.

@@ -70,6 +70,15 @@ pub enum BackendError {
     /// No upload has this id.
     #[error("there is no upload {0}")]
     NoUpload(String),
+    /// Something that was named is not there; what there is instead.
+    #[error("{0}")]
+    Missing(String),
+    /// A name was used for something else.
+    #[error("{0}")]
+    Taken(String),
+    /// Nothing more can wait.
+    #[error("{0}")]
+    Full(String),
     /// What was sent cannot be taken.
     #[error("{0}")]
     Refused(String),

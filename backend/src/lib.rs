@@ -2,11 +2,13 @@
 //! make: datasets, models, uploads, records of runs.
 //!
 //! Owns [`Embedded`], a folder with a database (`backend.db`), the archives of its releases and
-//! the files of its models (`files/`) and what runs printed (`runs/`), and what opens it. Any number of threads and processes may share one
+//! the files of its models (`files/`), what runs printed (`runs/`) and what an agent works in
+//! (`jobs/`), and what opens it. Any number of threads and processes may share one
 //! folder. The rule that all else follows from: a file counts only once a row names it, every
 //! file name is used once ever, and no row is committed before its file is durable. So a crash at
 //! any step leaves at most a file that no row names, which [`Embedded::collect`] removes.
 
+pub mod agent;
 mod application;
 mod database;
 mod dataset;
@@ -14,6 +16,7 @@ mod error;
 mod files;
 mod follow;
 pub mod http;
+mod job;
 mod maintain;
 mod model;
 mod page;
@@ -38,6 +41,7 @@ pub use application::{Application, ApplicationStatus};
 pub use dataset::{AddDataset, Added, Dataset, DatasetError, FORMATS, Item, Outcome, Progress};
 pub use error::BackendError;
 pub use follow::{Follower, Step};
+pub use job::Asked;
 pub use maintain::{Collected, Fault, Problem};
 pub use model::{Model, ModelFilter};
 pub use page::Page;

@@ -1,6 +1,7 @@
 //! Owns the command line: every command and option, once, for parser and help.
 
 mod backend;
+mod stores;
 
 use std::path::PathBuf;
 
@@ -11,6 +12,8 @@ mod account;
 pub use self::account::*;
 
 pub use backend::{Backend, BackendToken, Data, Scope, Serve};
+
+pub use self::stores::{Stores, Upload};
 
 /// What every reader of JSON can hold; above it there are free ids.
 const HIGHEST_ID: i64 = (1 << 53) - 1;
@@ -115,7 +118,9 @@ pub enum Command {
     #[command(after_help = "Example: synapse doctor --json")]
     Doctor(Doctor),
     /// Show runs of actions, with their logs, metrics, parameters and results
-    #[command(after_help = "Examples:\n  synapse runs\n  synapse runs show 12 --follow")]
+    #[command(
+        after_help = "Examples:\n  synapse runs\n  synapse runs show 12 --follow\n  synapse runs --remote\n  synapse runs stop staging:12"
+    )]
     Runs(Runs),
     /// Datasets that runs on this machine read
     #[command(subcommand)]
@@ -129,6 +134,9 @@ pub enum Command {
     /// The Python worker: not for people
     #[command(name = "__worker", hide = true)]
     Worker(Worker),
+    /// The process of a job: for the agent
+    #[command(name = "__job", hide = true)]
+    Job,
     /// A configuration as JSON: for the Python package
     #[command(name = "__config", hide = true)]
     Config {
@@ -145,11 +153,22 @@ pub enum PluginCommand {
         after_help = "Examples:\n  synapse plugin publish --dry-run\n  synapse plugin publish --all --local\n  synapse plugin publish --all --bump patch"
     )]
     Publish(Publish),
+    /// Put plugins' archives, and wheels, into object stores, and nowhere else
+    #[command(
+        after_help = "Examples:\n  synapse plugin upload --storage s3://plugins/dev\n  synapse plugin upload --all --storage file:///srv/plugins --wheel"
+    )]
+    Upload(Upload),
     /// Run an action
     #[command(
-        after_help = "Examples:\n  synapse plugin run train --params '{\"dataset\": 123, \"epochs\": 5}'\n  synapse plugin run train --params @params.json --gpus 1 --timeout 2h"
+        after_help = "Examples:\n  synapse plugin run train --params '{\"dataset\": 123, \"epochs\": 5}'\n  synapse plugin run train --params @params.json --gpus 1 --timeout 2h\n  synapse plugin run train --mode remote --detach"
     )]
     Run(Run),
+    /// Run the plugin's inference: short for `run inference`
+    #[command(after_help = "Example: synapse plugin infer --params @params.json")]
+    Infer(RunOptions),
+    /// Run the plugin's deployment: short for `run deployment`
+    #[command(after_help = "Example: synapse plugin deploy --mode remote --detach")]
+    Deploy(RunOptions),
     /// Write what the code says (entrypoints, types, form fields) into config.yaml
     #[command(
         after_help = "Examples:\n  synapse plugin update-config\n  synapse plugin update-config --check"
@@ -167,6 +186,14 @@ pub enum PluginCommand {
 pub struct Run {
     /// The action, as config.yaml names it
     pub action: String,
+    /// How.
+    #[command(flatten)]
+    pub options: RunOptions,
+}
+
+/// How an action is run.
+#[derive(Debug, Args)]
+pub struct RunOptions {
     /// Plugin code (auto-detected from config.yaml)
     #[arg(short, long, value_name = "CODE")]
     pub plugin: Option<String>,
@@ -206,6 +233,27 @@ pub struct Run {
     /// Where the action's Python comes from.
     #[command(flatten)]
     pub environment: Environment,
+    /// On a platform.
+    #[command(flatten)]
+    pub remote: Remote,
+}
+
+/// How an action is run on a platform.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "With --mode remote")]
+pub struct Remote {
+    /// Do not wait for its end
+    #[arg(long)]
+    pub detach: bool,
+    /// Agent that runs it, by its id (default: the selected one)
+    #[arg(long, value_name = "ID")]
+    pub agent: Option<String>,
+    /// Version of the release, or `debug` for the debug one (default: the newest)
+    #[arg(long, value_name = "VERSION")]
+    pub version: Option<String>,
+    /// Which platform.
+    #[command(flatten)]
+    pub connection: Connection,
 }
 
 /// Where an action's Python comes from.
@@ -306,6 +354,20 @@ pub struct Runs {
     /// How many to list, newest first
     #[arg(short = 'n', long, value_name = "N", default_value_t = 20)]
     pub limit: u32,
+    /// Where they are.
+    #[command(flatten)]
+    pub place: Place,
+}
+
+/// Where runs are.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Place {
+    /// Those of the platform, not of this machine
+    #[arg(long)]
+    pub remote: bool,
+    /// Which platform.
+    #[command(flatten)]
+    pub connection: Connection,
 }
 
 /// Commands on runs.
@@ -313,11 +375,22 @@ pub struct Runs {
 pub enum RunsCommand {
     /// Show one run
     Show {
-        /// The run's id
+        /// The run's id; PROFILE:ID for one of a platform
         id: String,
         /// Print what comes until the run ends
         #[arg(short, long)]
         follow: bool,
+        /// Where it is.
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Ask a run to end
+    Stop {
+        /// The run's id; PROFILE:ID for one of a platform
+        id: String,
+        /// Where it is.
+        #[command(flatten)]
+        place: Place,
     },
 }
 
@@ -458,6 +531,9 @@ pub struct Publish {
     /// Where to.
     #[command(flatten)]
     pub to: To,
+    /// Object stores.
+    #[command(flatten)]
+    pub stores: Stores,
     /// Which plugins.
     #[command(flatten)]
     pub selection: Selection,

@@ -104,6 +104,28 @@ impl Saved {
         Some(login(&object))
     }
 
+    /// The object stores that a profile knows, by name: those at the top level, and its own, which
+    /// are nearer. What describes them may be secret.
+    pub fn storages(&self, profile: &str) -> Vec<(String, serde_json::Value)> {
+        let own = self
+            .0
+            .object("profiles")
+            .and_then(|all| all.object(profile));
+        let own = own.and_then(|own| own.value("storages"));
+        let mut known: Vec<(String, serde_json::Value)> = Vec::new();
+        for storages in [own, self.0.value("storages")].into_iter().flatten() {
+            let serde_json::Value::Object(storages) = storages else {
+                continue;
+            };
+            for (name, value) in storages {
+                if !known.iter().any(|(own, _)| *own == name) {
+                    known.push((name, value));
+                }
+            }
+        }
+        known
+    }
+
     /// The names of all saved logins: the one at the top level first, then in the file's order.
     pub fn names(&self) -> Vec<String> {
         let top = self.login(DEFAULT).map(|_| DEFAULT.to_owned());

@@ -15,6 +15,7 @@ pub mod record;
 pub mod render;
 pub mod select;
 pub mod signals;
+pub mod stores;
 pub mod terminal;
 
 use std::{ffi::OsString, process::ExitCode, time::Instant};
@@ -25,6 +26,7 @@ use synapse_engine::{Failure, store::Hook};
 use self::{
     app::App,
     args::{Cli, Command, PluginCommand},
+    commands::choice::Choice,
     render::{Printer, error},
 };
 
@@ -53,6 +55,8 @@ pub fn main(hook: Option<Hook>) -> ExitCode {
     let failed = |failure| {
         let action = match &cli.command {
             Command::Plugin(PluginCommand::Run(args)) => Some(args.action.as_str()),
+            Command::Plugin(PluginCommand::Infer(_)) => Some(Choice::Inference.usual()),
+            Command::Plugin(PluginCommand::Deploy(_)) => Some(Choice::Deployment.usual()),
             _ => None,
         };
         report(&output, &name, action, &failure, start)
@@ -117,7 +121,16 @@ fn joined(words: &[&str]) -> String {
 fn run(app: &App, command: &Command) -> Result<u8, Failure> {
     match command {
         Command::Plugin(PluginCommand::Publish(args)) => commands::publish::run(app, args),
-        Command::Plugin(PluginCommand::Run(args)) => commands::run::run(app, args),
+        Command::Plugin(PluginCommand::Run(args)) => {
+            commands::run::run(app, Choice::Named(&args.action), &args.options)
+        }
+        Command::Plugin(PluginCommand::Infer(args)) => {
+            commands::run::run(app, Choice::Inference, args)
+        }
+        Command::Plugin(PluginCommand::Deploy(args)) => {
+            commands::run::run(app, Choice::Deployment, args)
+        }
+        Command::Plugin(PluginCommand::Upload(args)) => commands::upload::run(app, args),
         Command::Plugin(PluginCommand::UpdateConfig(args)) => {
             commands::update_config::run(app, args)
         }
@@ -137,6 +150,7 @@ fn run(app: &App, command: &Command) -> Result<u8, Failure> {
         Command::Model(args) => commands::model::run(app, args),
         Command::Backend(args) => commands::backend::run(app, args),
         Command::Worker(_) => Err(commands::worker::misused()),
+        Command::Job => commands::agent_job::run(app),
         Command::Config { path } => commands::config::run(app, path),
     }
 }

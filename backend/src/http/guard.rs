@@ -156,8 +156,8 @@ async fn identify(site: &Arc<Site>, headers: &HeaderMap) -> Result<Caller, Probl
     let caller = if same(&given, &site.token) {
         Caller {
             number: OWN,
-            tenant: DEFAULT_TENANT.to_owned(),
-            scopes: Scopes::all(),
+            tenant: site.tenant.clone(),
+            scopes: site.scopes.clone(),
         }
     } else {
         let embedded = Arc::clone(&site.embedded);

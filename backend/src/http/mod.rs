@@ -3,6 +3,7 @@
 //! Owns [`Server`]: the thread that serves, how it starts and how it stops. Each noun of the
 //! interface has a module of its own.
 
+mod agents;
 mod announce;
 mod applications;
 mod body;
@@ -19,6 +20,7 @@ mod models;
 mod names;
 mod openapi;
 mod paging;
+mod plugins;
 mod publish;
 mod releases;
 mod reply;
@@ -46,7 +48,9 @@ use self::announce::Announcement;
 use self::reply::Problem;
 use self::site::Site;
 use crate::Embedded;
+use crate::agent::Desk;
 use crate::error::BackendError;
+use crate::token::{DEFAULT_TENANT, Scopes};
 
 /// How long work that nobody waits for any more may still take when the server stops.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -61,8 +65,12 @@ pub struct Server;
 
 /// How a server behaves.
 pub struct Settings {
-    /// What callers must send who may do everything, as the default tenant.
+    /// What callers must send who may do all that `scopes` allow, as `tenant`.
     pub token: String,
+    /// Whose rows and files the token opens.
+    pub tenant: String,
+    /// What the token allows.
+    pub scopes: Scopes,
     /// It was asked for by an address that others reach too. Without it, only addresses of the
     /// loopback interface are listened on.
     pub open: bool,
@@ -80,6 +88,8 @@ pub struct Settings {
     pub patience: Duration,
     /// Where a line for every request goes.
     pub log: Option<Box<dyn Write + Send>>,
+    /// Who runs what is asked for.
+    pub agent: Option<Desk>,
 }
 
 impl Settings {
@@ -87,6 +97,8 @@ impl Settings {
     pub fn new(token: String) -> Self {
         Self {
             token,
+            tenant: DEFAULT_TENANT.to_owned(),
+            scopes: Scopes::all(),
             open: false,
             name: None,
             rate: None,
@@ -95,6 +107,7 @@ impl Settings {
             grace: Duration::from_secs(2),
             patience: Duration::from_mins(1),
             log: None,
+            agent: None,
         }
     }
 }

@@ -91,8 +91,12 @@ impl From<BackendError> for Problem {
             | BackendError::NoRun(_)
             | BackendError::NoApplication(_)
             | BackendError::NoToken(_)
-            | BackendError::NoUpload(_) => StatusCode::NOT_FOUND,
-            BackendError::Changed(_) | BackendError::Busy => StatusCode::CONFLICT,
+            | BackendError::NoUpload(_)
+            | BackendError::Missing(_) => StatusCode::NOT_FOUND,
+            BackendError::Changed(_) | BackendError::Busy | BackendError::Taken(_) => {
+                StatusCode::CONFLICT
+            }
+            BackendError::Full(_) => StatusCode::TOO_MANY_REQUESTS,
             error if error.is_refusal() => StatusCode::BAD_REQUEST,
             BackendError::Io { cause, .. } => match cause.kind() {
                 std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {

@@ -18,6 +18,8 @@ use super::names::Names;
 use super::reply::Problem;
 use super::{Inner, Settings, routes};
 use crate::Embedded;
+use crate::agent::Desk;
+use crate::token::Scopes;
 
 /// Seconds of the rate that may be used up at once.
 const BURST: NonZeroU32 = NonZeroU32::MIN.saturating_add(4);
@@ -36,6 +38,9 @@ pub(crate) struct Site {
     pub(crate) embedded: Arc<Embedded>,
     pub(crate) names: Names,
     pub(crate) token: String,
+    pub(crate) tenant: String,
+    pub(crate) scopes: Scopes,
+    pub(crate) agent: Option<Desk>,
     pub(crate) patience: Duration,
     pub(crate) max_upload: Option<u64>,
     pub(crate) journal: Journal,
@@ -59,6 +64,9 @@ impl Site {
             embedded,
             names: Names::new(bound, own, settings.name),
             token: settings.token,
+            tenant: settings.tenant,
+            scopes: settings.scopes,
+            agent: settings.agent,
             patience: settings.patience,
             max_upload: settings.max_upload,
             journal: Journal::new(settings.log),

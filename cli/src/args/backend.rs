@@ -40,6 +40,9 @@ pub struct Serve {
     /// Seconds that requests under way get when the server stops
     #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u16).range(0..=3600))]
     pub grace: u16,
+    /// Jobs that the agent runs at once
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub jobs: u16,
     /// Append a line for every request to a file (with -v: to standard error)
     #[arg(long, value_name = "FILE")]
     pub log: Option<PathBuf>,

@@ -15,7 +15,10 @@ use std::{
 };
 
 use serde_json::json;
-use synapse_backend::http::{Running, Server, Settings, new_token};
+use synapse_backend::{
+    agent::Agent,
+    http::{Running, Server, Settings, new_token},
+};
 use synapse_engine::Failure;
 
 use crate::{
@@ -24,7 +27,7 @@ use crate::{
     render::{DIM, Printer, WARN, paint},
 };
 
-use super::{cache::parse_size, token};
+use super::{agent_job::Processes, cache::parse_size, token};
 
 /// How often it is looked whether to stop.
 const ROUND: Duration = Duration::from_millis(50);
@@ -38,7 +41,7 @@ pub fn run(app: &App, args: &Backend) -> Result<u8, Failure> {
 }
 
 fn serve(app: &App, args: &Serve) -> Result<u8, Failure> {
-    let server = start(app, args)?;
+    let (server, agent) = start(app, args)?;
     say(app, args, &server);
     let closed = Arc::new(AtomicBool::new(false));
     if args.until_stdin_closes {
@@ -57,10 +60,11 @@ fn serve(app: &App, args: &Serve) -> Result<u8, Failure> {
         std::thread::sleep(ROUND);
     }
     server.stop();
+    drop(agent);
     Ok(0)
 }
 
-fn start(app: &App, args: &Serve) -> Result<Running, Failure> {
+fn start(app: &App, args: &Serve) -> Result<(Running, Agent), Failure> {
     let failed = |error| app.backend_failure(&error);
     let max_upload = args.max_upload.as_deref().map(|text| {
         parse_size(text).ok_or_else(|| {
@@ -72,6 +76,9 @@ fn start(app: &App, args: &Serve) -> Result<Running, Failure> {
     let address = resolve(&args.host, args.port)?;
     let open = !address.ip().is_loopback();
     let named = args.host.parse::<IpAddr>().is_err() && args.host != "localhost";
+    let backend = Arc::new(app.backend_in(args.data.dir.as_deref(), max_upload)?);
+    let agent = Agent::start(&backend, Processes::new(app), usize::from(args.jobs));
+    let agent = agent.map_err(failed)?;
     let settings = Settings {
         open,
         name: named.then(|| args.host.clone()),
@@ -80,10 +87,10 @@ fn start(app: &App, args: &Serve) -> Result<Running, Failure> {
         max_upload,
         grace: Duration::from_secs(u64::from(args.grace)),
         log: log(app, args)?,
+        agent: Some(agent.desk()),
         ..Settings::new(new_token().map_err(failed)?)
     };
-    let backend = app.backend_in(args.data.dir.as_deref(), max_upload)?;
-    let server = Server::start_with(Arc::new(backend), address, settings).map_err(failed)?;
+    let server = Server::start_with(backend, address, settings).map_err(failed)?;
     if open && !app.output.quiet {
         let warning = paint(WARN, "warning:");
         Printer::stderr(&app.output).line(format!(
@@ -92,7 +99,7 @@ fn start(app: &App, args: &Serve) -> Result<Running, Failure> {
             server.url
         ));
     }
-    Ok(server)
+    Ok((server, agent))
 }
 
 /// The address that a host is. Of several, one of this machine alone comes first.

@@ -42,8 +42,13 @@ impl Platform {
     /// doubt, look for the job with [`Platform::job_of`] before asking again.
     pub fn run(&self, request: &JobRequest) -> Result<Value, PlatformError> {
         let path = format!("plugins/{}/run/", part(&request.plugin));
+        // Ids are numbers on most platforms, and those take nothing else.
+        let agent = request.agent.as_ref().map(|agent| match agent.parse() {
+            Ok(number) => Value::Number(number),
+            Err(_) => Value::String(agent.clone()),
+        });
         let body = json!({
-            "agent": request.agent,
+            "agent": agent,
             "action": request.action,
             "params": request.params,
             "debug": request.debug,

@@ -6,6 +6,7 @@ pub mod auth;
 mod call;
 mod chunks;
 mod error;
+mod events;
 pub mod host;
 pub mod jobs;
 mod listing;
@@ -30,6 +31,7 @@ pub use self::{
     auth::{Auth, BadToken, Secret},
     chunks::Parcel,
     error::PlatformError,
+    events::{Events, ServerEvent},
     host::{BadHost, Host},
 };
 use crate::http::{Address, Http};
