@@ -271,3 +271,21 @@ fn what_is_no_token_is_refused_where_it_is() {
         assert!(!format!("{failure:?}").contains("ary"));
     }
 }
+
+#[test]
+fn no_text_of_a_profile_or_of_options_tells_a_token() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = FILE.replace("t-main", "canary-file");
+    let app = app(folder.path(), &file, &[]);
+    let connection = Connection {
+        token: Some(Secret::new("canary-flag")),
+        ..Connection::default()
+    };
+    let saved = Saved::load(&app.home.config_file()).unwrap();
+    let login = saved.login(DEFAULT).unwrap();
+    let by_flag = resolve(&app, &connection, None).unwrap();
+    let by_file = resolve(&app, &Connection::default(), None).unwrap();
+    let text = format!("{connection:?} {login:?} {by_flag:#?} {by_file:#?}");
+    assert!(!text.contains("canary"), "{text}");
+    assert_eq!(by_file.auth.unwrap().token().expose(), "canary-file");
+}
