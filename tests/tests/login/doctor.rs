@@ -10,7 +10,7 @@ use synapse_tests::{
 
 use crate::{AGENTS, expect_error, file, home, log_in, nobody, platform};
 
-fn check<'d>(document: &'d Value, name: &str) -> &'d Value {
+pub(crate) fn check<'d>(document: &'d Value, name: &str) -> &'d Value {
     let checks = document["checks"].as_array().unwrap();
     let found = checks.iter().find(|check| check["check"] == name);
     found.unwrap_or_else(|| panic!("no {name}: {document:#}"))

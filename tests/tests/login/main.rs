@@ -3,6 +3,7 @@
 
 mod doctor;
 mod secrets;
+mod server;
 mod terminal;
 
 use std::{
