@@ -231,7 +231,7 @@ def build_wheel(directory, settings=None, metadata=None):
     space.write("tiny/own.py", backend);
     let url = format!("file://{}", space.root().join("store").display());
     let args = ["plugin", "upload", "--wheel", "--path", "tiny", "--storage", &url];
-    let said = space.synapse(&args).expect(1).text();
+    let said = space.synapse(&args).expect(4).text();
     assert!(!said.contains("canary"), "{said}");
     assert!(!said.contains("AKIAABCDEFGHIJKLMNOP"), "{said}");
     let mut settings = insta::Settings::clone_current();
@@ -243,9 +243,9 @@ def build_wheel(directory, settings=None, metadata=None):
     settings.add_filter(r"line \d+, in", "line [n], in");
     settings.bind(|| insta::assert_snapshot!("build-failed", said));
     // The archive does not wait for the wheel, and the mistake is no reason to send it again.
-    let document = upload(&space, "tiny", &["--wheel"]).expect(1).json();
+    let document = upload(&space, "tiny", &["--wheel"]).expect(4).json();
     assert_eq!(document["errors"][0]["code"], "build-failed");
-    assert_eq!(entries(&document, "objects")[0]["status"], "up_to_date");
+    assert_eq!(entries(&document, "objects")[0]["status"], "there");
 }
 
 fn regex_of(path: &Path) -> String {
@@ -272,7 +272,7 @@ fn what_pyproject_says_wrongly_is_told_with_its_place() {
     // A backend that is not to be had is a matter of packages.
     let absent = "[build-system]\nrequires = [\"no-such-backend\"]\nbuild-backend = \"x\"\n";
     plugin(&space, "tiny", absent, "pip");
-    let document = upload(&space, "tiny", &["--wheel"]).expect(1).json();
+    let document = upload(&space, "tiny", &["--wheel"]).expect(4).json();
     assert_eq!(document["errors"][0]["code"], "resolution");
 }
 
