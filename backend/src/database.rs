@@ -26,7 +26,7 @@ const LOG_PAGES: u32 = 128;
 ///
 /// Variant `''` is no variant, since NULLs never collide in a unique index. Texts that may be
 /// long live in a table of their own, so that a list of releases reads few pages.
-const MIGRATIONS: &[&str] = &[
+pub(crate) const MIGRATIONS: &[&str] = &[
     "
     CREATE TABLE release (
         id      INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -52,6 +52,8 @@ const MIGRATIONS: &[&str] = &[
     ) STRICT;
 ",
     include_str!("local_data.sql"),
+    include_str!("tenants.sql"),
+    include_str!("agent_jobs.sql"),
 ];
 
 /// Opens the database in `dir`, making and migrating what is missing.
@@ -139,6 +141,9 @@ fn migrate(
 ) -> Result<(), BackendError> {
     let failed = BackendError::database("upgrade");
     let known = migrations.len() as i64;
+    // A table that is made anew under its old name would else take its dependents' rows along.
+    conn.pragma_update(None, "foreign_keys", false)
+        .map_err(&failed)?;
     let tx = conn
         .transaction_with_behavior(TransactionBehavior::Immediate)
         .map_err(&failed)?;
@@ -166,6 +171,16 @@ fn migrate(
     }
     for step in migrations.iter().skip(usize::try_from(found).unwrap_or(0)) {
         tx.execute_batch(step).map_err(&failed)?;
+    }
+    let dangling = tx
+        .prepare("PRAGMA foreign_key_check")
+        .and_then(|mut check| check.exists([]))
+        .map_err(&failed)?;
+    if dangling {
+        return Err(BackendError::Database {
+            doing: "upgrade",
+            reason: "rows refer to others that are not there".to_owned(),
+        });
     }
     tx.pragma_update(None, "user_version", known)
         .map_err(&failed)?;

@@ -176,16 +176,20 @@ impl Embedded {
         let failed = BackendError::database("read");
         let conn = self.database();
         let mut select = conn
-            .prepare_cached(&format!("SELECT {COLUMNS} FROM dataset ORDER BY id"))
+            .prepare_cached(&format!(
+                "SELECT {COLUMNS} FROM dataset WHERE tenant = ?1 ORDER BY id"
+            ))
             .map_err(&failed)?;
-        let rows = select.query_map([], dataset_of).map_err(&failed)?;
+        let rows = select
+            .query_map([self.tenant()], dataset_of)
+            .map_err(&failed)?;
         rows.collect::<rusqlite::Result<_>>().map_err(failed)
     }
 
     /// A dataset.
     pub fn dataset(&self, id: i64) -> Result<Dataset, BackendError> {
         let conn = self.database();
-        select(&conn, "id = ?1", &id)
+        select(&conn, self.tenant(), "id = ?1", &id)
             .map_err(BackendError::database("read"))?
             .ok_or(BackendError::NoDataset(id))
     }
@@ -193,7 +197,7 @@ impl Embedded {
     /// The dataset with that name.
     pub fn dataset_named(&self, name: &str) -> Result<Option<Dataset>, BackendError> {
         let conn = self.database();
-        select(&conn, "name = ?1", &name).map_err(BackendError::database("read"))
+        select(&conn, self.tenant(), "name = ?1", &name).map_err(BackendError::database("read"))
     }
 
     /// Files of a dataset, by path; only those of a split where one is named.
@@ -209,7 +213,8 @@ impl Embedded {
         let mut conn = self.database();
         // One transaction, so that the count is that of the list.
         let tx = conn.transaction().map_err(&failed)?;
-        if select(&tx, "id = ?1", &id).map_err(&failed)?.is_none() {
+        let found = select(&tx, self.tenant(), "id = ?1", &id).map_err(&failed)?;
+        if found.is_none() {
             return Err(BackendError::NoDataset(id));
         }
         let count = format!("SELECT count(*) FROM dataset_item WHERE {WHERE}");
@@ -238,19 +243,23 @@ impl Embedded {
         let mut select = conn
             .prepare_cached(
                 "SELECT path, sha256, size, dev, ino, mtime, ctime, settled FROM dataset_item \
-                 WHERE dataset IN (SELECT id FROM dataset WHERE folder = ?1) ORDER BY settled",
+                 WHERE dataset IN (SELECT id FROM dataset WHERE folder = ?1 AND tenant = ?2) \
+                 ORDER BY settled",
             )
             .map_err(&failed)?;
         let rows = select
-            .query_map([folder.as_os_str().as_bytes()], |row| {
-                let file = Scanned {
-                    path: row.get(0)?,
-                    sha256: row.get(1)?,
-                    stat: serve::stat_of(row, 2)?,
-                    settled: row.get(7)?,
-                };
-                Ok((file.path.clone(), file))
-            })
+            .query_map(
+                params![folder.as_os_str().as_bytes(), self.tenant()],
+                |row| {
+                    let file = Scanned {
+                        path: row.get(0)?,
+                        sha256: row.get(1)?,
+                        stat: serve::stat_of(row, 2)?,
+                        settled: row.get(7)?,
+                    };
+                    Ok((file.path.clone(), file))
+                },
+            )
             .map_err(&failed)?;
         rows.collect::<rusqlite::Result<_>>().map_err(failed)
     }
@@ -267,9 +276,9 @@ impl Embedded {
         let tx = conn
             .transaction_with_behavior(TransactionBehavior::Immediate)
             .map_err(&failed)?;
-        let named = select(&tx, "name = ?1", &add.name).map_err(&failed)?;
+        let named = select(&tx, self.tenant(), "name = ?1", &add.name).map_err(&failed)?;
         let before = match add.id {
-            Some(id) => select(&tx, "id = ?1", &id).map_err(&failed)?,
+            Some(id) => select(&tx, self.tenant(), "id = ?1", &id).map_err(&failed)?,
             None => named.clone(),
         };
         if let Some(named) = named.filter(|named| add.id.is_some_and(|id| id != named.id)) {
@@ -279,7 +288,9 @@ impl Embedded {
         let created = (self.options.clock)();
         let (id, outcome) = match &before {
             None => (
-                found.insert(&tx, add, created).map_err(&failed)?,
+                found
+                    .insert(&tx, add, created, self.tenant())
+                    .map_err(&failed)?,
                 Outcome::Added,
             ),
             Some(before) => match found.differs(before, add.name) {
@@ -410,10 +421,11 @@ impl<'a> Found<'a> {
         tx: &Transaction<'_>,
         add: &AddDataset<'_>,
         created: i64,
+        tenant: &str,
     ) -> rusqlite::Result<i64> {
         tx.execute(
             "INSERT INTO dataset (id, name, format, folder, checksum, count, size, splits, \
-             created) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+             created, tenant) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
             params![
                 add.id,
                 add.name,
@@ -423,7 +435,8 @@ impl<'a> Found<'a> {
                 self.files.len() as i64,
                 self.size as i64,
                 self.splits(),
-                created
+                created,
+                tenant
             ],
         )?;
         let id = tx.last_insert_rowid();
@@ -510,11 +523,13 @@ impl<'a> Found<'a> {
 
 fn select(
     conn: &Connection,
+    tenant: &str,
     which: &str,
     param: &dyn rusqlite::ToSql,
 ) -> rusqlite::Result<Option<Dataset>> {
-    conn.prepare_cached(&format!("SELECT {COLUMNS} FROM dataset WHERE {which}"))?
-        .query_row([param], dataset_of)
+    let sql = format!("SELECT {COLUMNS} FROM dataset WHERE {which} AND tenant = ?2");
+    conn.prepare_cached(&sql)?
+        .query_row(params![param, tenant], dataset_of)
         .optional()
 }
 

@@ -61,9 +61,24 @@ pub enum BackendError {
     /// No run has this id.
     #[error("there is no run {0}")]
     NoRun(i64),
+    /// No application has this id.
+    #[error("there is no application {0}")]
+    NoApplication(i64),
+    /// No token has this number.
+    #[error("there is no token {0}")]
+    NoToken(i64),
     /// No upload has this id.
     #[error("there is no upload {0}")]
     NoUpload(String),
+    /// Something that was named is not there; what there is instead.
+    #[error("{0}")]
+    Missing(String),
+    /// A name was used for something else.
+    #[error("{0}")]
+    Taken(String),
+    /// Nothing more can wait.
+    #[error("{0}")]
+    Full(String),
     /// What was sent cannot be taken.
     #[error("{0}")]
     Refused(String),

@@ -26,8 +26,8 @@ pub struct Follower {
 pub struct Step {
     /// What the run printed: whole lines, until it is over.
     pub output: Vec<u8>,
-    /// Its events.
-    pub events: Vec<RunEvent>,
+    /// Its events, each with its number.
+    pub events: Vec<(i64, RunEvent)>,
     /// There is more at once.
     pub more: bool,
     /// The run, once it is over and everything was read.
@@ -43,6 +43,21 @@ impl Follower {
             offset: 0,
             output,
         }
+    }
+
+    /// From where another one stood: after that many events, and bytes of output.
+    pub fn resume(run: i64, (after, offset): (i64, u64)) -> Self {
+        Self {
+            run,
+            after,
+            offset,
+            output: true,
+        }
+    }
+
+    /// Where it stands: the number of the last event, and bytes of output.
+    pub fn position(&self) -> (i64, u64) {
+        (self.after, self.offset)
     }
 
     /// What came since the last call; empty when nothing did.
@@ -62,7 +77,7 @@ impl Follower {
         let more = unread || events.len() == EVENTS as usize;
         Ok(Step {
             output,
-            events: events.into_iter().map(|(_, event)| event).collect(),
+            events,
             more,
             over: (over && !more).then_some(run),
         })
@@ -84,11 +99,40 @@ impl Follower {
         let full = output.len() as u64 == BYTES;
         if !over || full {
             let lines = output.iter().rposition(|byte| *byte == b'\n');
-            // A line longer than that comes in parts.
-            let unended = if full { output.len() } else { 0 };
+            // A line longer than that comes in parts, of whole characters.
+            let unended = if full { whole(&output) } else { 0 };
             output.truncate(lines.map_or(unended, |last| last + 1));
         }
         self.offset += output.len() as u64;
         Ok((output, full))
+    }
+}
+
+/// Bytes up to the last character that is there whole.
+fn whole(bytes: &[u8]) -> usize {
+    let begun = bytes.len() - bytes.len().min(3);
+    let is_start = |byte: &u8| *byte & 0xc0 != 0x80;
+    let Some(last) = bytes[begun..].iter().rposition(is_start) else {
+        return bytes.len();
+    };
+    let last = begun + last;
+    match std::str::from_utf8(&bytes[last..]) {
+        Err(error) if error.error_len().is_none() => last,
+        _ => bytes.len(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::whole;
+
+    #[test]
+    fn characters_are_not_cut() {
+        let text = "aé한🙂".as_bytes();
+        let cuts: Vec<usize> = (0..=text.len()).map(|end| whole(&text[..end])).collect();
+        assert_eq!(cuts, [0, 1, 1, 3, 3, 3, 6, 6, 6, 6, 10]);
+        // What is no text has no characters.
+        assert_eq!(whole(&[0x80; 5]), 5);
+        assert_eq!(whole(b"a\xff"), 2);
     }
 }

@@ -2,22 +2,27 @@
 //! make: datasets, models, uploads, records of runs.
 //!
 //! Owns [`Embedded`], a folder with a database (`backend.db`), the archives of its releases and
-//! the files of its models (`files/`) and what runs printed (`runs/`), and what opens it. Any number of threads and processes may share one
+//! the files of its models (`files/`), what runs printed (`runs/`) and what an agent works in
+//! (`jobs/`), and what opens it. Any number of threads and processes may share one
 //! folder. The rule that all else follows from: a file counts only once a row names it, every
 //! file name is used once ever, and no row is committed before its file is durable. So a crash at
 //! any step leaves at most a file that no row names, which [`Embedded::collect`] removes.
 
+pub mod agent;
+mod application;
 mod database;
 mod dataset;
 mod error;
 mod files;
 mod follow;
 pub mod http;
+mod job;
 mod maintain;
 mod model;
 mod page;
 mod release;
 mod run;
+mod token;
 mod upload;
 mod validate;
 
@@ -32,14 +37,17 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use rusqlite::Connection;
 
+pub use application::{Application, ApplicationStatus};
 pub use dataset::{AddDataset, Added, Dataset, DatasetError, FORMATS, Item, Outcome, Progress};
 pub use error::BackendError;
 pub use follow::{Follower, Step};
+pub use job::Asked;
 pub use maintain::{Collected, Fault, Problem};
 pub use model::{Model, ModelFilter};
 pub use page::Page;
 pub use release::Details;
 pub use run::{NewRun, Run, RunEvent, RunFilter, RunStatus, RunUpdate};
+pub use token::{DEFAULT_TENANT, NewToken, Scope, Scopes, Token, is_tenant};
 pub use upload::Upload;
 
 use files::Files;
@@ -122,11 +130,13 @@ impl Hooks {
     }
 }
 
-/// A backend in a folder of this machine.
+/// A backend in a folder of this machine, as one tenant sees it. Copies share the connection.
+#[derive(Clone)]
 pub struct Embedded {
     dir: PathBuf,
-    database: Mutex<Connection>,
-    files: Files,
+    tenant: Arc<str>,
+    database: Arc<Mutex<Connection>>,
+    files: Arc<Files>,
     options: Options,
     hooks: Hooks,
 }
@@ -142,11 +152,25 @@ impl Embedded {
         let files = Files::new(&dir, hooks.clone());
         Ok(Self {
             dir,
-            database: Mutex::new(database),
-            files,
+            tenant: DEFAULT_TENANT.into(),
+            database: Arc::new(Mutex::new(database)),
+            files: Arc::new(files),
             options,
             hooks,
         })
+    }
+
+    /// The same backend as `tenant` sees it: its own rows and files, and no others.
+    pub fn of_tenant(&self, tenant: &str) -> Self {
+        Self {
+            tenant: tenant.into(),
+            ..self.clone()
+        }
+    }
+
+    /// Whose rows and files it sees and makes.
+    pub fn tenant(&self) -> &str {
+        &self.tenant
     }
 
     /// The folder that it is in.
@@ -164,6 +188,7 @@ impl Embedded {
 impl fmt::Debug for Embedded {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.debug_struct("Embedded")
+            .field("tenant", &self.tenant)
             .field("options", &self.options)
             .finish_non_exhaustive()
     }

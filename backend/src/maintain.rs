@@ -1,5 +1,5 @@
 //! Owns the upkeep of the folder: whether every release still has its archive, and the removal of
-//! files that no row names.
+//! files that no row names, for all tenants at once.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -79,13 +79,13 @@ impl Embedded {
     /// Reads the archive of every release and lists those that are missing or damaged.
     pub fn check(&self) -> Result<Vec<Problem>, BackendError> {
         let mut problems = Vec::new();
-        for stored in self.select("ORDER BY id", &[])? {
+        for stored in self.select_of_all("1", &[])? {
             let Some(fault) = self.fault(&stored) else {
                 continue;
             };
             // A release that was replaced or deleted since the list was made has no fault.
             if !self
-                .select("WHERE id = ?1", &[&stored.release.id])?
+                .select_of_all("id = ?1", &[&stored.release.id])?
                 .is_empty()
             {
                 problems.push(Problem {
@@ -137,7 +137,7 @@ impl Embedded {
             }
             drop(conn);
             self.upload_expire()?;
-            let releases = self.select("", &[])?;
+            let releases = self.select_of_all("1", &[])?;
             let mut named: HashSet<String> =
                 releases.into_iter().map(|stored| stored.file).collect();
             named.extend(self.local_files()?);

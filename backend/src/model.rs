@@ -92,7 +92,9 @@ impl Embedded {
             .transaction_with_behavior(TransactionBehavior::Immediate)
             .map_err(&failed)?;
         let created = (self.options.clock)();
-        let id = insert(&tx, fields, filename, incoming.name(), &sums, created).map_err(&failed)?;
+        let id = self
+            .insert(&tx, fields, filename, incoming.name(), &sums, created)
+            .map_err(&failed)?;
         self.hooks
             .at("backend.commit")
             .map_err(BackendError::stopped("write"))?;
@@ -119,10 +121,7 @@ impl Embedded {
     ) -> Result<Model, BackendError> {
         let failed = BackendError::database("write");
         let upload = self.upload(id)?;
-        if let Some(model) = upload.model {
-            let text = format!("upload {id} was used for model {model} already");
-            return Err(BackendError::Refused(text));
-        }
+        upload.is_unused()?;
         let (Some(file), Some(md5), Some(sha256)) = (upload.file, upload.md5, upload.sha256) else {
             let text = format!(
                 "upload {id} is not complete: {} of {} bytes",
@@ -141,8 +140,9 @@ impl Embedded {
             let tx = conn
                 .transaction_with_behavior(TransactionBehavior::Immediate)
                 .map_err(&failed)?;
-            let model =
-                insert(&tx, fields, &upload.filename, &file, &sums, created).map_err(&failed)?;
+            let model = self
+                .insert(&tx, fields, &upload.filename, &file, &sums, created)
+                .map_err(&failed)?;
             // One row at a time names a file. Of two who take the same upload, one comes first.
             let taken = tx
                 .execute(
@@ -163,18 +163,63 @@ impl Embedded {
         self.model(model)
     }
 
+    fn insert(
+        &self,
+        conn: &Connection,
+        fields: &Map<String, Value>,
+        filename: &str,
+        file: &str,
+        sums: &Sums,
+        created: i64,
+    ) -> rusqlite::Result<i64> {
+        let text = |key: &str| match fields.get(key) {
+            Some(Value::String(text)) if !text.is_empty() => Some(text.clone()),
+            Some(Value::Number(number)) => Some(number.to_string()),
+            _ => None,
+        };
+        let stem = || filename.rsplit_once('.').map_or(filename, |(stem, _)| stem);
+        let name = text("name").unwrap_or_else(|| stem().to_owned());
+        let category = text("category").unwrap_or_else(|| "fine_tuned".to_owned());
+        let mut kept = fields.clone();
+        kept.retain(|key, _| !OWN.contains(&key.as_str()));
+        conn.prepare_cached(
+            "INSERT INTO model (name, plugin, version, category, filename, file, size, md5, sha256, \
+             fields, created, tenant) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+        )?
+        .insert(params![
+            name,
+            text("plugin"),
+            text("version"),
+            category,
+            filename,
+            file,
+            sums.size as i64,
+            sums.md5,
+            sums.sha256,
+            Value::Object(kept).to_string(),
+            created,
+            self.tenant(),
+        ])
+    }
+
     /// A model.
     pub fn model(&self, id: i64) -> Result<Model, BackendError> {
         let conn = self.database();
-        conn.prepare_cached(&format!("SELECT {COLUMNS} FROM model WHERE id = ?1"))
-            .and_then(|mut select| select.query_row([id], model_of).optional())
-            .map_err(BackendError::database("read"))?
-            .ok_or(BackendError::NoModel(id))
+        conn.prepare_cached(&format!(
+            "SELECT {COLUMNS} FROM model WHERE id = ?1 AND tenant = ?2"
+        ))
+        .and_then(|mut select| {
+            select
+                .query_row(params![id, self.tenant()], model_of)
+                .optional()
+        })
+        .map_err(BackendError::database("read"))?
+        .ok_or(BackendError::NoModel(id))
     }
 
     /// Models, newest first.
     pub fn models(&self, filter: &ModelFilter) -> Result<Page<Model>, BackendError> {
-        const WHERE: &str = "?1 IS NULL OR plugin = ?1";
+        const WHERE: &str = "(?1 IS NULL OR plugin = ?1) AND tenant = ?2";
         let failed = BackendError::database("read");
         let mut conn = self.database();
         // One transaction, so that the count is that of the list.
@@ -182,18 +227,18 @@ impl Embedded {
         let total: i64 = tx
             .query_row(
                 &format!("SELECT count(*) FROM model WHERE {WHERE}"),
-                [&filter.plugin],
+                params![filter.plugin, self.tenant()],
                 |row| row.get(0),
             )
             .map_err(&failed)?;
         let mut select = tx
             .prepare_cached(&format!(
-                "SELECT {COLUMNS} FROM model WHERE {WHERE} ORDER BY id DESC LIMIT ?2 OFFSET ?3"
+                "SELECT {COLUMNS} FROM model WHERE {WHERE} ORDER BY id DESC LIMIT ?3 OFFSET ?4"
             ))
             .map_err(&failed)?;
         let rows = select
             .query_map(
-                params![filter.plugin, filter.limit, filter.offset],
+                params![filter.plugin, self.tenant(), filter.limit, filter.offset],
                 model_of,
             )
             .map_err(&failed)?;
@@ -258,43 +303,6 @@ impl Embedded {
         copied.map_err(write)?;
         Ok(true)
     }
-}
-
-fn insert(
-    conn: &Connection,
-    fields: &Map<String, Value>,
-    filename: &str,
-    file: &str,
-    sums: &Sums,
-    created: i64,
-) -> rusqlite::Result<i64> {
-    let text = |key: &str| match fields.get(key) {
-        Some(Value::String(text)) if !text.is_empty() => Some(text.clone()),
-        Some(Value::Number(number)) => Some(number.to_string()),
-        _ => None,
-    };
-    let stem = || filename.rsplit_once('.').map_or(filename, |(stem, _)| stem);
-    let name = text("name").unwrap_or_else(|| stem().to_owned());
-    let category = text("category").unwrap_or_else(|| "fine_tuned".to_owned());
-    let mut kept = fields.clone();
-    kept.retain(|key, _| !OWN.contains(&key.as_str()));
-    conn.prepare_cached(
-        "INSERT INTO model (name, plugin, version, category, filename, file, size, md5, sha256, \
-         fields, created) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
-    )?
-    .insert(params![
-        name,
-        text("plugin"),
-        text("version"),
-        category,
-        filename,
-        file,
-        sums.size as i64,
-        sums.md5,
-        sums.sha256,
-        Value::Object(kept).to_string(),
-        created,
-    ])
 }
 
 fn is_recorded(conn: &Connection, file: &str) -> rusqlite::Result<bool> {

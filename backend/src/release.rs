@@ -12,6 +12,7 @@ use synapse_rules::client::{Backend, ClientError, Release, Slot, Upload};
 
 use crate::error::{BackendError, plain_sql};
 use crate::files::Kept;
+use crate::token::DEFAULT_TENANT;
 use crate::{CONTENT_KEY, Embedded, validate};
 
 const COLUMNS: &str =
@@ -55,16 +56,20 @@ pub(crate) enum Commit {
 
 impl Backend for Embedded {
     fn identity(&self) -> String {
-        "embedded".to_owned()
+        // Part of the keys of what was sent, which there were before tenants.
+        match self.tenant() {
+            DEFAULT_TENANT => "embedded".to_owned(),
+            tenant => format!("embedded:{tenant}"),
+        }
     }
 
     fn releases(&self, code: &str) -> Result<Vec<Release>, ClientError> {
-        let rows = self.select("WHERE code = ?1 ORDER BY id", &[&code])?;
+        let rows = self.select("code = ?1", &[&code])?;
         Ok(self.held(rows).collect())
     }
 
     fn find(&self, slot: &Slot) -> Result<Option<Release>, ClientError> {
-        let rows = self.select(&format!("WHERE {IN_SLOT}"), &slot_params(slot))?;
+        let rows = self.select(IN_SLOT, &slot_params(slot))?;
         Ok(self.held(rows).next())
     }
 
@@ -79,7 +84,7 @@ impl Backend for Embedded {
     }
 
     fn all(&self) -> Result<Vec<Release>, ClientError> {
-        let rows = self.select("ORDER BY id", &[])?;
+        let rows = self.select("1", &[])?;
         Ok(self.held(rows).collect())
     }
 
@@ -89,7 +94,7 @@ impl Backend for Embedded {
         if !problems.is_empty() {
             return Err(ClientError::Invalid(problems));
         }
-        let taken = self.select(&format!("WHERE {IN_SLOT}"), &slot_params(slot))?;
+        let taken = self.select(IN_SLOT, &slot_params(slot))?;
         // A release whose file is gone can be sent again, the same and no other.
         let mended = taken.first().filter(|row| {
             !slot.debug && !self.holds(row) && row.release.content == Some(upload.content)
@@ -140,11 +145,11 @@ impl Embedded {
         // One statement, so that a release replaced meanwhile is seen whole or not at all.
         let sql = format!(
             "SELECT {COLUMNS}, sha256, config, readme, requirements
-             FROM release JOIN release_text ON release = id WHERE id = ?1"
+             FROM release JOIN release_text ON release = id WHERE id = ?1 AND tenant = ?2"
         );
         let mut statement = conn.prepare_cached(&sql).map_err(&failed)?;
         let found = statement
-            .query_row([key], |row| {
+            .query_row(params![key, self.tenant()], |row| {
                 let texts = (
                     row.get(11)?,
                     row.get::<_, String>(12)?,
@@ -199,8 +204,8 @@ impl Embedded {
                 .map_err(&failed)?;
             let file = tx
                 .query_row(
-                    "DELETE FROM release WHERE id = ?1 RETURNING file",
-                    [key],
+                    "DELETE FROM release WHERE id = ?1 AND tenant = ?2 RETURNING file",
+                    params![key, self.tenant()],
                     |row| row.get(0),
                 )
                 .optional()
@@ -282,11 +287,14 @@ impl Embedded {
             .map_err(&failed)?;
         let replaced: Option<String> = if slot.debug {
             tx.prepare_cached(&format!(
-                "DELETE FROM release WHERE {IN_SLOT} RETURNING file"
+                "DELETE FROM release WHERE {IN_SLOT} AND tenant = ?5 RETURNING file"
             ))
             .and_then(|mut delete| {
+                let [code, variant, debug, version] = slot_params(slot);
                 delete
-                    .query_row(&slot_params(slot)[..], |row| row.get(0))
+                    .query_row([code, variant, debug, version, &self.tenant()], |row| {
+                        row.get(0)
+                    })
                     .optional()
             })
             .map_err(&failed)?
@@ -296,8 +304,8 @@ impl Embedded {
         let inserted = tx
             .prepare_cached(
                 "INSERT INTO release (code, variant, version, debug, content, blake3, md5, \
-                 sha256, size, file, created) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, \
-                 ?11)",
+                 sha256, size, file, created, tenant) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, \
+                 ?9, ?10, ?11, ?12)",
             )
             .and_then(|mut insert| {
                 insert.insert(params![
@@ -312,6 +320,7 @@ impl Embedded {
                     upload.size as i64,
                     kept.name(),
                     created,
+                    self.tenant(),
                 ])
             });
         let id = match inserted {
@@ -360,22 +369,31 @@ impl Embedded {
     }
 
     fn stored(&self, id: &str) -> Result<Stored, BackendError> {
-        let rows = self.select("WHERE id = ?1", &[&key(id)?])?;
+        let rows = self.select("id = ?1", &[&key(id)?])?;
         rows.into_iter()
             .next()
             .ok_or_else(|| BackendError::NoRelease(id.to_owned()))
     }
 
-    /// Rows of `release`, chosen and ordered by `rest`.
-    pub(crate) fn select(
+    /// Rows of this tenant that fit `which`, oldest first.
+    fn select(&self, which: &str, params: &[&dyn ToSql]) -> Result<Vec<Stored>, BackendError> {
+        let tenant: &dyn ToSql = &self.tenant();
+        let params = [params, &[tenant]].concat();
+        self.select_of_all(&format!("{which} AND tenant = ?{}", params.len()), &params)
+    }
+
+    /// Rows of all tenants that fit `which`, oldest first: for upkeep.
+    pub(crate) fn select_of_all(
         &self,
-        rest: &str,
+        which: &str,
         params: &[&dyn ToSql],
     ) -> Result<Vec<Stored>, BackendError> {
         let failed = BackendError::database("read");
         let conn = self.database();
         let mut statement = conn
-            .prepare_cached(&format!("SELECT {COLUMNS} FROM release {rest}"))
+            .prepare_cached(&format!(
+                "SELECT {COLUMNS} FROM release WHERE {which} ORDER BY id"
+            ))
             .map_err(&failed)?;
         let rows = statement
             .query_map(params, |row| self.row(row))
@@ -469,7 +487,7 @@ fn config_text(upload: &Upload<'_>) -> Result<String, serde_json::Error> {
     String::from_utf8(out).map_err(serde::ser::Error::custom)
 }
 
-fn exists(slot: &Slot) -> ClientError {
+pub(crate) fn exists(slot: &Slot) -> ClientError {
     ClientError::Exists(format!("{} already exists", title(slot)))
 }
 

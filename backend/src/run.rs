@@ -20,9 +20,13 @@ pub(crate) const FOLDER: &str = "runs";
 
 /// What is said of a run whose process is gone.
 const LOST: &str = "the process ended without a word";
+/// What is said of a job whose server is gone.
+pub(crate) const LOST_JOB: &str = "the server that ran it stopped before it had ended";
+/// The kind of error of both.
+const LOST_KIND: &str = "lost";
 
 const COLUMNS: &str = "id, plugin, version, action, mode, status, params, meta, progress, metrics, \
-     result, error, exit, pid, process, created, started, finished";
+     result, error, exit, pid, process, created, started, finished, client_id, agent";
 
 /// How a run stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -137,6 +141,18 @@ pub struct Run {
     pub started: Option<f64>,
     /// When it ended; unknown of one whose process is gone.
     pub finished: Option<f64>,
+    /// The name that the asker chose for it.
+    pub client_id: Option<String>,
+    /// The agent that runs it.
+    pub agent: Option<i64>,
+}
+
+impl Run {
+    /// Whether it ended with its process, or with the server that ran it.
+    pub fn is_lost(&self) -> bool {
+        let kind = self.error.as_ref().and_then(|error| error.get("kind"));
+        kind.and_then(Value::as_str) == Some(LOST_KIND)
+    }
 }
 
 /// Something that happened in a run.
@@ -206,6 +222,8 @@ pub struct RunFilter {
     pub plugin: Option<String>,
     /// Only those that were recorded so.
     pub status: Option<RunStatus>,
+    /// Only the one of this name that its asker chose.
+    pub client_id: Option<String>,
     /// At most so many.
     pub limit: u32,
     /// Without the first so many.
@@ -217,6 +235,7 @@ impl Default for RunFilter {
         Self {
             plugin: None,
             status: None,
+            client_id: None,
             limit: 100,
             offset: 0,
         }
@@ -241,7 +260,8 @@ impl Embedded {
             let conn = self.database();
             conn.prepare_cached(
                 "INSERT INTO run (plugin, version, action, mode, status, params, meta, pid, \
-                 process, created, started) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+                 process, created, started, tenant) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
             )
             .and_then(|mut insert| {
                 insert.insert(params![
@@ -256,6 +276,7 @@ impl Embedded {
                     process,
                     created,
                     started,
+                    self.tenant(),
                 ])
             })
             .map_err(failed)?
@@ -271,7 +292,7 @@ impl Embedded {
         let tx = conn
             .transaction_with_behavior(TransactionBehavior::Immediate)
             .map_err(&failed)?;
-        if id != 0 && !exists(&tx, id).map_err(&failed)? {
+        if id != 0 && !exists(&tx, id, self.tenant()).map_err(&failed)? {
             return Err(BackendError::NoRun(id));
         }
         append(&tx, id, events).map_err(&failed)?;
@@ -288,34 +309,45 @@ impl Embedded {
 
     /// Changes what is recorded of a run.
     pub fn run_update(&self, id: i64, update: &RunUpdate) -> Result<(), BackendError> {
+        self.run_update_if(id, &|_| true, update).map(drop)
+    }
+
+    /// The same, if the run is still as `fits` has it; false when it is not.
+    pub fn run_update_if(
+        &self,
+        id: i64,
+        fits: &dyn Fn(&Run) -> bool,
+        update: &RunUpdate,
+    ) -> Result<bool, BackendError> {
         let failed = BackendError::database("write");
         let now = update.time.unwrap_or_else(|| self.now());
         let mut conn = self.database();
         let tx = conn
             .transaction_with_behavior(TransactionBehavior::Immediate)
             .map_err(&failed)?;
-        let found: Option<(String, String)> = tx
-            .query_row("SELECT status, meta FROM run WHERE id = ?1", [id], |row| {
-                Ok((row.get(0)?, row.get(1)?))
-            })
-            .optional()
-            .map_err(&failed)?;
-        let (before, meta) = found.ok_or(BackendError::NoRun(id))?;
-        let before = RunStatus::read(&before).unwrap_or(RunStatus::Failed);
+        let (found, _) = find(&tx, id, self.tenant())
+            .map_err(&failed)?
+            .ok_or(BackendError::NoRun(id))?;
+        if !fits(&found) {
+            return Ok(false);
+        }
+        let before = found.status;
         let status = update.status.unwrap_or(before);
         if before.is_over() && !status.is_over() {
             let text = format!("run {id} is over ({before}); it cannot be {status} again");
             return Err(BackendError::Refused(text));
         }
         let meta = update.meta.as_ref().map(|added| {
-            let mut whole = object(&value(&meta));
+            let mut whole = object(&found.meta);
             for (key, value) in object(added).as_object().into_iter().flatten() {
                 whole[key] = value.clone();
             }
             whole.to_string()
         });
         let text = |value: &Option<Value>| value.as_ref().map(Value::to_string);
-        let starts = status != RunStatus::Pending;
+        // A job that ends before its turn came never started.
+        let began = found.agent.is_none() || [before, status].contains(&RunStatus::Running);
+        let starts = status != RunStatus::Pending && began;
         tx.execute(
             "UPDATE run SET status = ?2, progress = coalesce(?3, progress), \
              metrics = coalesce(?4, metrics), result = coalesce(?5, result), \
@@ -341,7 +373,8 @@ impl Embedded {
         self.hooks
             .at("backend.commit")
             .map_err(BackendError::stopped("write"))?;
-        tx.commit().map_err(failed)
+        tx.commit().map_err(failed)?;
+        Ok(true)
     }
 
     /// A run.
@@ -352,7 +385,8 @@ impl Embedded {
 
     /// Runs, newest first.
     pub fn runs(&self, filter: &RunFilter) -> Result<Page<Run>, BackendError> {
-        const WHERE: &str = "(?1 IS NULL OR plugin = ?1) AND (?2 IS NULL OR status = ?2)";
+        const WHERE: &str = "(?1 IS NULL OR plugin = ?1) AND (?2 IS NULL OR status = ?2) \
+             AND (?3 IS NULL OR client_id = ?3) AND tenant = ?4";
         let failed = BackendError::database("read");
         let status = filter.status.map(RunStatus::as_str);
         let (total, items): (i64, Vec<Recorded>) = {
@@ -362,18 +396,25 @@ impl Embedded {
             let total = tx
                 .query_row(
                     &format!("SELECT count(*) FROM run WHERE {WHERE}"),
-                    params![filter.plugin, status],
+                    params![filter.plugin, status, filter.client_id, self.tenant()],
                     |row| row.get(0),
                 )
                 .map_err(&failed)?;
             let mut select = tx
                 .prepare_cached(&format!(
-                    "SELECT {COLUMNS} FROM run WHERE {WHERE} ORDER BY id DESC LIMIT ?3 OFFSET ?4"
+                    "SELECT {COLUMNS} FROM run WHERE {WHERE} ORDER BY id DESC LIMIT ?5 OFFSET ?6"
                 ))
                 .map_err(&failed)?;
             let rows = select
                 .query_map(
-                    params![filter.plugin, status, filter.limit, filter.offset],
+                    params![
+                        filter.plugin,
+                        status,
+                        filter.client_id,
+                        self.tenant(),
+                        filter.limit,
+                        filter.offset
+                    ],
                     recorded,
                 )
                 .map_err(&failed)?;
@@ -387,11 +428,14 @@ impl Embedded {
         })
     }
 
+    /// A run as it was recorded last, whatever became of its process.
+    pub(crate) fn recorded_run(&self, id: i64) -> Result<Run, BackendError> {
+        let recorded = self.recorded(id)?.ok_or(BackendError::NoRun(id))?;
+        Ok(recorded.0)
+    }
+
     fn recorded(&self, id: i64) -> Result<Option<Recorded>, BackendError> {
-        let conn = self.database();
-        conn.prepare_cached(&format!("SELECT {COLUMNS} FROM run WHERE id = ?1"))
-            .and_then(|mut select| select.query_row([id], recorded).optional())
-            .map_err(BackendError::database("read"))
+        find(&self.database(), id, self.tenant()).map_err(BackendError::database("read"))
     }
 
     /// What is to be said of a run: one whose process is gone has failed.
@@ -406,7 +450,8 @@ impl Embedded {
         }
         if !run.status.is_over() {
             run.status = RunStatus::Failed;
-            run.error = Some(json!({"kind": "lost", "message": LOST}));
+            let what = if run.agent.is_some() { LOST_JOB } else { LOST };
+            run.error = Some(lost(what));
         }
         Ok(run)
     }
@@ -424,11 +469,12 @@ impl Embedded {
         let mut select = conn
             .prepare_cached(
                 "SELECT seq, time, kind, level, step, data FROM run_event \
-                 WHERE run = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3",
+                 WHERE run = ?1 AND seq > ?2 AND run IN (SELECT id FROM run WHERE tenant = ?4) \
+                 ORDER BY seq LIMIT ?3",
             )
             .map_err(&failed)?;
         let rows = select
-            .query_map(params![id, after, limit], |row| {
+            .query_map(params![id, after, limit, self.tenant()], |row| {
                 let event = RunEvent {
                     time: row.get(1)?,
                     kind: row.get(2)?,
@@ -442,11 +488,11 @@ impl Embedded {
         rows.collect::<rusqlite::Result<_>>().map_err(failed)
     }
 
-    fn now(&self) -> f64 {
+    pub(crate) fn now(&self) -> f64 {
         (self.options.fine_clock)()
     }
 
-    fn output_folder(&self) -> Result<(), BackendError> {
+    pub(crate) fn output_folder(&self) -> Result<(), BackendError> {
         use std::os::unix::fs::DirBuilderExt;
         let path = self.dir.join(FOLDER);
         std::fs::DirBuilder::new()
@@ -457,9 +503,21 @@ impl Embedded {
     }
 }
 
-fn exists(conn: &Connection, id: i64) -> rusqlite::Result<bool> {
-    conn.prepare_cached("SELECT 1 FROM run WHERE id = ?1")?
-        .exists([id])
+/// The error of what ended without a word.
+pub(crate) fn lost(message: &str) -> Value {
+    json!({"kind": LOST_KIND, "message": message})
+}
+
+fn find(conn: &Connection, id: i64, tenant: &str) -> rusqlite::Result<Option<Recorded>> {
+    let sql = format!("SELECT {COLUMNS} FROM run WHERE id = ?1 AND tenant = ?2");
+    conn.prepare_cached(&sql)?
+        .query_row(params![id, tenant], recorded)
+        .optional()
+}
+
+fn exists(conn: &Connection, id: i64, tenant: &str) -> rusqlite::Result<bool> {
+    conn.prepare_cached("SELECT 1 FROM run WHERE id = ?1 AND tenant = ?2")?
+        .exists(params![id, tenant])
 }
 
 fn append(conn: &Connection, id: i64, events: &[RunEvent]) -> rusqlite::Result<()> {
@@ -516,6 +574,8 @@ fn recorded(row: &Row<'_>) -> rusqlite::Result<Recorded> {
         created: row.get(15)?,
         started: row.get(16)?,
         finished: row.get(17)?,
+        client_id: row.get(18)?,
+        agent: row.get(19)?,
     };
     Ok((run, row.get(14)?))
 }

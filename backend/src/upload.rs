@@ -4,6 +4,7 @@
 use std::fs::{File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Seek};
 use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use md5::Md5;
@@ -17,7 +18,7 @@ use crate::files::{fill, random_hex};
 /// Seconds after which an upload that nobody went on with, or made something of, is removed.
 pub(crate) const PATIENCE: i64 = 86_400;
 
-const COLUMNS: &str = "id, filename, file, total, reached, md5, sha256, completed, model";
+const COLUMNS: &str = "id, filename, file, total, reached, md5, sha256, completed, model, release";
 
 /// A file that arrives in chunks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,7 +39,22 @@ pub struct Upload {
     pub completed: Option<i64>,
     /// The model that was made of it.
     pub model: Option<i64>,
+    /// The release that was made of it.
+    pub release: Option<i64>,
     pub(crate) file: Option<String>,
+}
+
+impl Upload {
+    /// Nothing was made of it yet; else what was is told.
+    pub(crate) fn is_unused(&self) -> Result<(), BackendError> {
+        let used = match (self.model, self.release) {
+            (Some(model), _) => format!("model {model}"),
+            (None, Some(release)) => format!("release {release}"),
+            (None, None) => return Ok(()),
+        };
+        let text = format!("upload {} was used for {used} already", self.id);
+        Err(BackendError::Refused(text))
+    }
 }
 
 /// A new file that no row names yet. It goes when this is dropped, unless it is released. While
@@ -81,13 +97,19 @@ impl Incoming {
 
     /// Takes the right to write away and makes everything durable; says what is there.
     pub(crate) fn seal(&mut self) -> Result<Sums, BackendError> {
+        let sums = self.settle()?;
+        self.sync()?;
+        Ok(sums)
+    }
+
+    /// The same for a file that is only a step on the way to another, which need not last.
+    pub(crate) fn settle(&mut self) -> Result<Sums, BackendError> {
         let path = self.owner.files.path(&self.name);
         let failed = |cause| BackendError::io("write", &path, cause);
         let sums = sums(&mut self.file).map_err(failed)?;
         self.file
             .set_permissions(Permissions::from_mode(0o444))
             .map_err(failed)?;
-        self.sync()?;
         Ok(sums)
     }
 
@@ -134,15 +156,16 @@ impl Embedded {
             .at("backend.commit")
             .map_err(BackendError::stopped("write"))?;
         let inserted = self.database().execute(
-            "INSERT INTO upload (id, filename, file, total, reached, touched) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            "INSERT INTO upload (id, filename, file, total, reached, touched, tenant) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
             params![
                 id,
                 filename,
                 incoming.name(),
                 total as i64,
                 reached as i64,
-                (self.options.clock)()
+                (self.options.clock)(),
+                self.tenant(),
             ],
         );
         // A commit that failed may have been made all the same: then the row names the file.
@@ -160,10 +183,14 @@ impl Embedded {
     }
 
     fn upload_find(&self, id: &str) -> Result<Option<Upload>, BackendError> {
-        let sql = format!("SELECT {COLUMNS} FROM upload WHERE id = ?1");
+        let sql = format!("SELECT {COLUMNS} FROM upload WHERE id = ?1 AND tenant = ?2");
         let conn = self.database();
         conn.prepare_cached(&sql)
-            .and_then(|mut select| select.query_row([id], upload_of).optional())
+            .and_then(|mut select| {
+                select
+                    .query_row(params![id, self.tenant()], upload_of)
+                    .optional()
+            })
             .map_err(BackendError::database("read"))
     }
 
@@ -279,7 +306,37 @@ impl Embedded {
         Ok((upload, file))
     }
 
-    /// Removes uploads that nobody touched for a day, and says how many.
+    /// Where the file of a complete upload lies that nothing was made of yet.
+    pub(crate) fn upload_path(&self, upload: &Upload) -> Result<PathBuf, BackendError> {
+        upload.is_unused()?;
+        match (&upload.file, upload.completed) {
+            (Some(file), Some(_)) => Ok(self.files.path(file)),
+            _ => Err(BackendError::Refused(format!(
+                "upload {} is not complete: {} of {} bytes",
+                upload.id, upload.reached, upload.total
+            ))),
+        }
+    }
+
+    /// Says that a release was made of an upload, and lets its file go: the release has its own.
+    pub(crate) fn upload_used(&self, upload: &Upload, release: i64) -> Result<(), BackendError> {
+        self.hooks
+            .at("backend.commit")
+            .map_err(BackendError::stopped("write"))?;
+        self.database()
+            .execute(
+                "UPDATE upload SET file = NULL, release = ?2, touched = ?3 WHERE id = ?1",
+                params![upload.id, release, (self.options.clock)()],
+            )
+            .map_err(BackendError::database("write"))?;
+        if let Some(file) = &upload.file {
+            // The row names it no more; a file that stays is left to a sweep.
+            let _ = self.files.remove(file);
+        }
+        Ok(())
+    }
+
+    /// Removes uploads of all tenants that nobody touched for a day, and says how many.
     pub fn upload_expire(&self) -> Result<u64, BackendError> {
         let failed = BackendError::database("write");
         let before = (self.options.clock)().saturating_sub(PATIENCE);
@@ -310,7 +367,7 @@ impl Embedded {
         Ok(files.len() as u64)
     }
 
-    /// Names of the files of models and uploads.
+    /// Names of the files of models and uploads, of all tenants.
     pub(crate) fn local_files(&self) -> Result<Vec<String>, BackendError> {
         let failed = BackendError::database("read");
         let conn = self.database();
@@ -327,6 +384,7 @@ impl Embedded {
     /// upload is looked up after that.
     fn upload_lock(&self, id: &str) -> Result<Chunk, BackendError> {
         let found = self.upload(id)?;
+        found.is_unused()?;
         let used = || BackendError::Refused("the upload was used already".to_owned());
         let name = found.file.as_deref().ok_or_else(used)?;
         if found.completed.is_some() {
@@ -363,6 +421,7 @@ fn upload_of(row: &Row<'_>) -> rusqlite::Result<Upload> {
         sha256: row.get(6)?,
         completed: row.get(7)?,
         model: row.get(8)?,
+        release: row.get(9)?,
     })
 }
 

@@ -3,7 +3,8 @@
 
 use std::{
     ffi::OsString,
-    fs::{File, OpenOptions},
+    fs::{self, File, OpenOptions},
+    io,
     path::{Path, PathBuf},
     sync::{Arc, OnceLock},
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -162,7 +163,7 @@ impl App {
     /// Removes files of the embedded backend that interrupted publishes left without a release
     /// and that are older than `margin` seconds; says how many.
     pub fn backend_leftovers(&self, margin: u64) -> Result<u64, Failure> {
-        if !self.home.backend().exists() {
+        if !self.has_backend()? {
             return Ok(0);
         }
         let collected = self.backend()?.collect(Duration::from_secs(margin));
@@ -186,13 +187,37 @@ impl App {
             .hint(error.hint().unwrap_or(usual))
     }
 
+    /// Whether there is an embedded backend; looking makes none.
+    pub fn has_backend(&self) -> Result<bool, Failure> {
+        let folder = self.home.backend();
+        match fs::metadata(&folder) {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => {
+                let what = format!("cannot open {}: {error}", folder.display());
+                Err(Failure::environment("data", what)
+                    .hint("set SYNAPSE_HOME to a folder that you may read and write"))
+            }
+        }
+    }
+
     /// The embedded backend of this user.
     pub fn backend(&self) -> Result<Embedded, Failure> {
+        self.backend_in(None, None)
+    }
+
+    /// The embedded backend in a folder, which takes archives up to a size; that of this user, and
+    /// the usual size, unless said.
+    pub fn backend_in(&self, dir: Option<&Path>, most: Option<u64>) -> Result<Embedded, Failure> {
+        let usual = BackendOptions::default();
         let options = BackendOptions {
             hook: self.hook.clone(),
-            ..BackendOptions::default()
+            size_limit: most.unwrap_or(usual.size_limit),
+            ..usual
         };
-        Embedded::open(&self.home.backend(), options).map_err(|error| self.backend_failure(&error))
+        let dir = dir.map_or_else(|| self.home.backend(), |dir| self.cwd.join(dir));
+        Embedded::open(&dir, options)
+            .map_err(|error| self.backend_failure(&error).at(dir.display().to_string()))
     }
 }
 

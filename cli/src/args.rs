@@ -1,11 +1,17 @@
 //! Owns the command line: every command and option, once, for parser and help.
 
+mod backend;
 mod stores;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use synapse_rules::platform::Secret;
+
+mod account;
+
+pub use self::account::*;
+
+pub use backend::{Backend, BackendToken, Data, Scope, Serve};
 
 pub use self::stores::{Stores, Upload};
 
@@ -61,25 +67,6 @@ impl Output {
     }
 }
 
-/// Which platform a command talks to.
-#[derive(Debug, Clone, Default, Args)]
-#[command(next_help_heading = "Platform")]
-pub struct Connection {
-    /// Saved login to use; `local` is the embedded backend on this machine
-    #[arg(long, value_name = "NAME")]
-    pub profile: Option<String>,
-    /// Address of the platform (default: that of the login, or https://api.synapse.sh)
-    #[arg(long, value_name = "URL")]
-    pub host: Option<String>,
-    /// Token; - reads it from standard input. Better than here, where others can see it, it is in
-    /// `SYNAPSE_ACCESS_TOKEN`
-    #[arg(long, value_name = "TOKEN|-")]
-    pub token: Option<Secret>,
-    /// Send the token over plain http to another machine, though it can be read on the way
-    #[arg(long)]
-    pub allow_http: bool,
-}
-
 /// When to colour.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub enum Color {
@@ -110,11 +97,30 @@ pub enum Command {
     /// Look after the store of results
     #[command(subcommand)]
     Cache(Cache),
-    /// Choose where to publish
-    #[command(after_help = "Example: synapse login --local")]
+    /// Log in to a platform, or choose the embedded backend on this machine
+    #[command(
+        after_help = "Examples:\n  synapse login --host https://synapse.example.com\n  synapse login --profile staging --token - < token.txt\n  synapse login --local"
+    )]
     Login(Login),
+    /// Forget a saved login
+    #[command(after_help = "Example: synapse logout --profile staging")]
+    Logout(Logout),
+    /// Show which platform is talked to, as whom, and whether it agrees
+    #[command(after_help = "Example: synapse whoami --profile staging")]
+    Whoami(Whoami),
+    /// The saved logins, and which of them is used
+    #[command(subcommand)]
+    Profile(ProfileCommand),
+    /// The agent that runs actions on a platform
+    #[command(subcommand)]
+    Agent(AgentCommand),
+    /// Check this machine: configuration, login, Python, tools, store; says what to mend
+    #[command(after_help = "Example: synapse doctor --json")]
+    Doctor(Doctor),
     /// Show runs of actions, with their logs, metrics, parameters and results
-    #[command(after_help = "Examples:\n  synapse runs\n  synapse runs show 12 --follow")]
+    #[command(
+        after_help = "Examples:\n  synapse runs\n  synapse runs show 12 --follow\n  synapse runs --remote\n  synapse runs stop staging:12"
+    )]
     Runs(Runs),
     /// Datasets that runs on this machine read
     #[command(subcommand)]
@@ -128,6 +134,9 @@ pub enum Command {
     /// The Python worker: not for people
     #[command(name = "__worker", hide = true)]
     Worker(Worker),
+    /// The process of a job: for the agent
+    #[command(name = "__job", hide = true)]
+    Job,
     /// A configuration as JSON: for the Python package
     #[command(name = "__config", hide = true)]
     Config {
@@ -151,9 +160,15 @@ pub enum PluginCommand {
     Upload(Upload),
     /// Run an action
     #[command(
-        after_help = "Examples:\n  synapse plugin run train --params '{\"dataset\": 123, \"epochs\": 5}'\n  synapse plugin run train --params @params.json --gpus 1 --timeout 2h"
+        after_help = "Examples:\n  synapse plugin run train --params '{\"dataset\": 123, \"epochs\": 5}'\n  synapse plugin run train --params @params.json --gpus 1 --timeout 2h\n  synapse plugin run train --mode remote --detach"
     )]
     Run(Run),
+    /// Run the plugin's inference: short for `run inference`
+    #[command(after_help = "Example: synapse plugin infer --params @params.json")]
+    Infer(RunOptions),
+    /// Run the plugin's deployment: short for `run deployment`
+    #[command(after_help = "Example: synapse plugin deploy --mode remote --detach")]
+    Deploy(RunOptions),
     /// Write what the code says (entrypoints, types, form fields) into config.yaml
     #[command(
         after_help = "Examples:\n  synapse plugin update-config\n  synapse plugin update-config --check"
@@ -171,6 +186,14 @@ pub enum PluginCommand {
 pub struct Run {
     /// The action, as config.yaml names it
     pub action: String,
+    /// How.
+    #[command(flatten)]
+    pub options: RunOptions,
+}
+
+/// How an action is run.
+#[derive(Debug, Args)]
+pub struct RunOptions {
     /// Plugin code (auto-detected from config.yaml)
     #[arg(short, long, value_name = "CODE")]
     pub plugin: Option<String>,
@@ -210,6 +233,27 @@ pub struct Run {
     /// Where the action's Python comes from.
     #[command(flatten)]
     pub environment: Environment,
+    /// On a platform.
+    #[command(flatten)]
+    pub remote: Remote,
+}
+
+/// How an action is run on a platform.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "With --mode remote")]
+pub struct Remote {
+    /// Do not wait for its end
+    #[arg(long)]
+    pub detach: bool,
+    /// Agent that runs it, by its id (default: the selected one)
+    #[arg(long, value_name = "ID")]
+    pub agent: Option<String>,
+    /// Version of the release, or `debug` for the debug one (default: the newest)
+    #[arg(long, value_name = "VERSION")]
+    pub version: Option<String>,
+    /// Which platform.
+    #[command(flatten)]
+    pub connection: Connection,
 }
 
 /// Where an action's Python comes from.
@@ -310,6 +354,20 @@ pub struct Runs {
     /// How many to list, newest first
     #[arg(short = 'n', long, value_name = "N", default_value_t = 20)]
     pub limit: u32,
+    /// Where they are.
+    #[command(flatten)]
+    pub place: Place,
+}
+
+/// Where runs are.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Place {
+    /// Those of the platform, not of this machine
+    #[arg(long)]
+    pub remote: bool,
+    /// Which platform.
+    #[command(flatten)]
+    pub connection: Connection,
 }
 
 /// Commands on runs.
@@ -317,11 +375,22 @@ pub struct Runs {
 pub enum RunsCommand {
     /// Show one run
     Show {
-        /// The run's id
+        /// The run's id; PROFILE:ID for one of a platform
         id: String,
         /// Print what comes until the run ends
         #[arg(short, long)]
         follow: bool,
+        /// Where it is.
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Ask a run to end
+    Stop {
+        /// The run's id; PROFILE:ID for one of a platform
+        id: String,
+        /// Where it is.
+        #[command(flatten)]
+        place: Place,
     },
 }
 
@@ -377,20 +446,6 @@ pub enum Model {
         /// Where to (default: its own name, in the current folder)
         #[arg(short, long, value_name = "PATH")]
         output: Option<PathBuf>,
-    },
-}
-
-/// `synapse backend`.
-#[derive(Debug, Subcommand)]
-pub enum Backend {
-    /// Serve the backend of this machine on the loopback interface until interrupted
-    Serve {
-        /// Port (default: any free one)
-        #[arg(long, default_value_t = 0)]
-        port: u16,
-        /// Stop when standard input is closed: for programs that start it
-        #[arg(long, hide = true)]
-        until_stdin_closes: bool,
     },
 }
 
@@ -574,12 +629,4 @@ pub enum Cache {
     },
     /// Delete everything in the store; costs time only
     Clear,
-}
-
-/// `synapse login`.
-#[derive(Debug, Args)]
-pub struct Login {
-    /// Make the embedded backend on this machine the default target
-    #[arg(long)]
-    pub local: bool,
 }

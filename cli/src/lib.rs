@@ -7,6 +7,7 @@ pub mod commands;
 pub mod connect;
 pub mod credentials;
 pub mod home;
+pub mod input;
 pub mod language;
 pub mod params;
 pub mod profile;
@@ -25,6 +26,7 @@ use synapse_engine::{Failure, store::Hook};
 use self::{
     app::App,
     args::{Cli, Command, PluginCommand},
+    commands::choice::Choice,
     render::{Printer, error},
 };
 
@@ -53,6 +55,8 @@ pub fn main(hook: Option<Hook>) -> ExitCode {
     let failed = |failure| {
         let action = match &cli.command {
             Command::Plugin(PluginCommand::Run(args)) => Some(args.action.as_str()),
+            Command::Plugin(PluginCommand::Infer(_)) => Some(Choice::Inference.usual()),
+            Command::Plugin(PluginCommand::Deploy(_)) => Some(Choice::Deployment.usual()),
             _ => None,
         };
         report(&output, &name, action, &failure, start)
@@ -117,8 +121,16 @@ fn joined(words: &[&str]) -> String {
 fn run(app: &App, command: &Command) -> Result<u8, Failure> {
     match command {
         Command::Plugin(PluginCommand::Publish(args)) => commands::publish::run(app, args),
+        Command::Plugin(PluginCommand::Run(args)) => {
+            commands::run::run(app, Choice::Named(&args.action), &args.options)
+        }
+        Command::Plugin(PluginCommand::Infer(args)) => {
+            commands::run::run(app, Choice::Inference, args)
+        }
+        Command::Plugin(PluginCommand::Deploy(args)) => {
+            commands::run::run(app, Choice::Deployment, args)
+        }
         Command::Plugin(PluginCommand::Upload(args)) => commands::upload::run(app, args),
-        Command::Plugin(PluginCommand::Run(args)) => commands::run::run(app, args),
         Command::Plugin(PluginCommand::UpdateConfig(args)) => {
             commands::update_config::run(app, args)
         }
@@ -128,11 +140,17 @@ fn run(app: &App, command: &Command) -> Result<u8, Failure> {
         Command::Status(args) => commands::status::run(app, args),
         Command::Cache(args) => commands::cache::run(app, args),
         Command::Login(args) => commands::login::run(app, args),
+        Command::Logout(args) => commands::logout::run(app, args),
+        Command::Whoami(args) => commands::whoami::run(app, args),
+        Command::Profile(command) => commands::profiles::run(app, command),
+        Command::Agent(command) => commands::agent::run(app, command),
+        Command::Doctor(args) => commands::doctor::run(app, args),
         Command::Runs(args) => commands::runs::run(app, args),
         Command::Dataset(args) => commands::dataset::run(app, args),
         Command::Model(args) => commands::model::run(app, args),
         Command::Backend(args) => commands::backend::run(app, args),
         Command::Worker(_) => Err(commands::worker::misused()),
+        Command::Job => commands::agent_job::run(app),
         Command::Config { path } => commands::config::run(app, path),
     }
 }

@@ -11,7 +11,7 @@ use std::{
 };
 
 use serde_json::{Map, Value};
-use synapse_backend::{BackendError, Embedded, RunEvent, RunUpdate};
+use synapse_backend::{BackendError, Embedded, Run, RunEvent, RunUpdate};
 use synapse_rules::worker::protocol::Message;
 
 /// How long events are gathered before they are written.
@@ -69,8 +69,8 @@ impl Record {
         }
     }
 
-    /// Ends the record with what came of the run.
-    pub fn finish(mut self, end: RunUpdate) -> Summary {
+    /// Ends the record with what came of the run, if it is still as `fits` has it.
+    pub fn finish(mut self, fits: &dyn Fn(&Run) -> bool, end: RunUpdate) -> Summary {
         self.events = None;
         let state = self
             .writer
@@ -88,7 +88,7 @@ impl Record {
             metrics: Some(metrics.clone()),
             ..end
         };
-        let ended = self.backend.run_update(self.id, &end);
+        let ended = self.backend.run_update_if(self.id, fits, &end);
         let trouble = trouble.or(ended.err()).map(|error| error.to_string());
         Summary {
             progress,

@@ -28,8 +28,11 @@ pub struct Signals(Arc<Mutex<Heard>>);
 #[derive(Default)]
 struct Heard {
     count: u32,
-    run: Option<Interrupter>,
+    run: Option<Handler>,
 }
+
+/// What is done about a signal.
+type Handler = Arc<dyn Fn(Interrupt) + Send + Sync>;
 
 /// While it lives, signals go to a run.
 pub struct Diverted(Signals);
@@ -52,8 +55,22 @@ impl Signals {
 
     /// Gives signals to a run from now on.
     pub fn divert(&self, run: Interrupter) -> Diverted {
-        self.with(|heard| heard.run = Some(run));
+        self.divert_to(move |interrupt| run.interrupt(interrupt))
+    }
+
+    /// The same, where a run is more than one worker of this process. What is done is done at
+    /// once: the next signal waits for it.
+    pub fn divert_to(&self, handle: impl Fn(Interrupt) + Send + Sync + 'static) -> Diverted {
+        self.with(|heard| heard.run = Some(Arc::new(handle)));
         Diverted(self.clone())
+    }
+
+    /// Asks a run to end, or all work where there is none; the second time a run is killed.
+    pub fn end(&self, cancel: &Cancel) {
+        match self.with(|heard| heard.run.clone()) {
+            Some(run) => run(Interrupt::End),
+            None => cancel.cancel(),
+        }
     }
 
     fn take(&self, origin: &Origin, cancel: &Cancel) {
@@ -63,7 +80,7 @@ impl Signals {
         });
         match run {
             Some(_) if count > PATIENCE => signal_hook::low_level::exit(INTERRUPTED),
-            Some(run) => run.interrupt(kind(origin)),
+            Some(run) => run(kind(origin)),
             None if count > 1 => signal_hook::low_level::exit(INTERRUPTED),
             None => cancel.cancel(),
         }

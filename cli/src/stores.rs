@@ -74,11 +74,7 @@ pub fn wheels(app: &App, session: &Session) -> Wheels {
 }
 
 /// The libraries that the workspace names; nothing when it names none.
-pub fn libraries(
-    app: &App,
-    root: &Path,
-    session: &Session,
-) -> Result<Option<Libraries>, Failure> {
+pub fn libraries(app: &App, root: &Path, session: &Session) -> Result<Option<Libraries>, Failure> {
     let Some((model, shown)) = workspace_with(root, b"libraries")? else {
         return Ok(None);
     };

@@ -122,9 +122,8 @@ pub fn parse(bytes: &[u8], file: &str, root: &Path) -> Parsed {
                 if let Err(why) = Pattern::new(text) {
                     let message = format!("the {kind} pattern {} {why}", quote(text));
                     let hint = "write a path or glob under the workspace, as in plugins/*";
-                    problems.push(
-                        Problem::error("workspace-bad-pattern", span, message).hint(hint),
-                    );
+                    problems
+                        .push(Problem::error("workspace-bad-pattern", span, message).hint(hint));
                 }
             };
             for (text, value) in texts {
@@ -178,9 +177,8 @@ impl Workspace {
         let span = self.storage_spans.get(index).cloned().unwrap_or_default();
         // The text could hold a login, and is not repeated.
         let what = "the workspace names an object store that no profile knows".to_owned();
-        let problem = Problem::error("storage-unknown", span, what).hint(
-            "add it to storages in ~/.synapse/config.json, or publish with --no-storage",
-        );
+        let problem = Problem::error("storage-unknown", span, what)
+            .hint("add it to storages in ~/.synapse/config.json, or publish with --no-storage");
         let document = yaml::parse(bytes, file);
         document.source.diagnose(vec![problem], &document.secrets)
     }

@@ -1,8 +1,10 @@
 //! Owns how benches are taken and told: whole processes, alternately, in one run; medians, ratios
 //! and a Markdown table with date, machine and method.
 
+mod accepting;
 mod archive;
 mod noop;
+mod publish;
 mod python;
 mod start;
 
@@ -53,6 +55,8 @@ enum What {
     Archive(archive::Args),
     /// An action that does nothing beside bare pydantic, and inspections of many plugins.
     Python(python::Args),
+    /// A publish of many plugins over HTTP, or of one large one.
+    Publish(publish::Args),
     /// The time `synapse --version` takes, beside /bin/true.
     Start,
 }
@@ -64,6 +68,7 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
         What::Noop(noop) => noop::run(&bench, noop),
         What::Archive(archive) => archive::run(&bench, archive),
         What::Python(python) => python::run(&bench, python),
+        What::Publish(publish) => publish::run(&bench, publish),
         What::Start => start::run(&bench),
     }?;
     Ok(met || !args.strict)

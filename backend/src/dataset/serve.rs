@@ -39,7 +39,12 @@ impl Embedded {
             .map_err(failed)?
         };
         let (item, seen) = found.ok_or(BackendError::NoItem(id))?;
-        let path = self.dataset(item.dataset)?.folder.join(&item.path);
+        // That of another tenant is none.
+        let dataset = self.dataset(item.dataset).map_err(|error| match error {
+            BackendError::NoDataset(_) => BackendError::NoItem(id),
+            other => other,
+        })?;
+        let path = dataset.folder.join(&item.path);
         let mut file = match open(&path) {
             Ok(file) => file,
             // Where it was, nothing is: that is a change too.

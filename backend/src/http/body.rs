@@ -1,9 +1,12 @@
 //! Owns how bodies are read: objects of fields, whatever way they are sent, and files, which go
 //! to disk as they come.
 
+use std::error::Error;
 use std::fs::File;
+use std::io;
+use std::time::Duration;
 
-use axum::body::to_bytes;
+use axum::body::{Body, to_bytes};
 use axum::extract::multipart::{Field, Multipart, MultipartError};
 use axum::extract::{FromRequest, Request};
 use axum::http::{HeaderMap, StatusCode, header};
@@ -11,6 +14,7 @@ use serde_json::{Map, Value};
 use tokio::io::AsyncWriteExt;
 
 use super::Shared;
+use super::guard::drain;
 use super::reply::Problem;
 use crate::error::BackendError;
 
@@ -21,9 +25,25 @@ pub(crate) const TEXT: usize = 32 << 20;
 /// Bytes of one text field beside a file.
 const FIELD: usize = 4 << 20;
 
-/// The body as JSON.
+/// Bytes of a body that is refused that are read at most: the rest is cut off.
+const REFUSED: usize = 1 << 30;
+/// How long such a body is read at most.
+const REFUSING: Duration = Duration::from_secs(15);
+
+/// The body as JSON, which it must be said to be: a page in a browser can send any other kind
+/// to anywhere without asking.
 pub(crate) async fn json(request: Request) -> Result<Value, Problem> {
+    let kind = content_type(request.headers());
+    let subtype = kind.strip_prefix("application/").unwrap_or_default();
+    if subtype != "json" && !subtype.ends_with("+json") {
+        let text = format!("Unsupported media type \"{kind}\" in request.");
+        let problem = Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, text);
+        return Err(drained(request.into_body(), problem).await);
+    }
     let bytes = to_bytes(request.into_body(), TEXT).await.map_err(|error| {
+        if is_late(&error) {
+            return late();
+        }
         let text = error.to_string();
         if text.contains("limit") {
             too_large(TEXT)
@@ -57,7 +77,13 @@ pub(crate) async fn fields(
     if kind == "application/x-www-form-urlencoded" {
         let bytes = to_bytes(request.into_body(), FIELD)
             .await
-            .map_err(|_| too_large(FIELD))?;
+            .map_err(|error| {
+                if is_late(&error) {
+                    late()
+                } else {
+                    too_large(FIELD)
+                }
+            })?;
         let pairs = form(&bytes).ok_or_else(|| Problem::bad("the form cannot be read"))?;
         let pairs = pairs.into_iter();
         return Ok(pairs
@@ -92,6 +118,9 @@ pub(crate) async fn multipart(request: Request, shared: &Shared) -> Result<Multi
 }
 
 pub(crate) fn multipart_problem(error: &MultipartError) -> Problem {
+    if is_late(error) {
+        return late();
+    }
     let text = error.body_text();
     // How its libraries word it names nothing that a caller knows.
     Problem::new(
@@ -145,6 +174,30 @@ pub(crate) async fn receive(
     }
     file.flush().await.map_err(failed)?;
     Ok(size)
+}
+
+/// A problem whose sender is still sending: what it sends is read away, within reason.
+pub(crate) async fn drained(body: Body, problem: Problem) -> Problem {
+    let _ = tokio::time::timeout(REFUSING, drain(body, REFUSED)).await;
+    problem
+}
+
+/// Whether a body failed because nothing came of it for too long.
+fn is_late(error: &(dyn Error + 'static)) -> bool {
+    let mut at = Some(error);
+    while let Some(error) = at {
+        let own = error.downcast_ref::<io::Error>();
+        if own.is_some_and(|own| own.kind() == io::ErrorKind::TimedOut) {
+            return true;
+        }
+        at = error.source();
+    }
+    false
+}
+
+fn late() -> Problem {
+    let text = "the body did not arrive: nothing came for too long";
+    Problem::new(StatusCode::REQUEST_TIMEOUT, text)
 }
 
 pub(crate) fn too_large(limit: usize) -> Problem {

@@ -25,7 +25,7 @@ pub(crate) async fn get(State(shared): State<Shared>, uri: Uri) -> Reply {
         .get("challenge")
         .filter(|text| text.len() == CHALLENGE)
     {
-        body["proof"] = json!(proof(&shared.token, challenge));
+        body["proof"] = json!(proof(&shared.site.token, challenge));
     }
     Ok(ok(&body))
 }

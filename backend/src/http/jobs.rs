@@ -9,6 +9,9 @@ use super::body::{fields, json as json_body};
 use super::logs::{entries, now};
 use super::paging::Query;
 use super::reply::{Part, Problem, Reply, created, ok, time};
+use crate::Embedded;
+use crate::agent::{Desk, Stopped};
+use crate::error::BackendError;
 use crate::run::{NewRun, Run, RunFilter, RunStatus, RunUpdate};
 
 /// `GET /jobs/`.
@@ -18,6 +21,7 @@ pub(crate) async fn list(State(shared): State<Shared>, uri: Uri) -> Reply {
     let filter = RunFilter {
         plugin: query.get("plugin").map(str::to_owned),
         status: query.get("status").map(status).transpose()?,
+        client_id: query.get("client_id").map(str::to_owned),
         limit,
         offset,
     };
@@ -95,8 +99,13 @@ pub(crate) async fn update(State(shared): State<Shared>, id: Part, request: Requ
         time: Some(now()),
         ..RunUpdate::default()
     };
+    let desk = shared.site.agent.clone();
     let run = shared
         .work(move |backend| {
+            let mut update = update;
+            if update.status == Some(RunStatus::Stopped) && stop(backend, desk.as_ref(), id)? {
+                update.status = None;
+            }
             backend.run_update(id, &update)?;
             let events: Vec<_> = logs.into_iter().map(|(_, event)| event).collect();
             if !events.is_empty() {
@@ -106,6 +115,27 @@ pub(crate) async fn update(State(shared): State<Shared>, id: Part, request: Requ
         })
         .await?;
     Ok(ok(&object(&run)))
+}
+
+/// Has the agent stop a job of its own, which ends as it ends; false when it is no agent's job.
+fn stop(backend: &Embedded, desk: Option<&Desk>, id: i64) -> Result<bool, BackendError> {
+    let run = backend.run(id)?;
+    if run.agent.is_none() {
+        return Ok(false);
+    }
+    if run.status.is_over() {
+        return Ok(true);
+    }
+    let stopped = match desk {
+        Some(desk) => desk.stop(backend, id)?,
+        None => Stopped::Unknown,
+    };
+    // It may have ended just now.
+    if stopped == Stopped::Unknown && !backend.run(id)?.status.is_over() {
+        let text = format!("job {id} is run by another server of this backend; ask that one");
+        return Err(BackendError::Taken(text));
+    }
+    Ok(true)
 }
 
 fn dictionary(name: &str, value: Option<Value>) -> Result<Option<Value>, Problem> {
@@ -121,7 +151,7 @@ fn status(text: &str) -> Result<RunStatus, Problem> {
     RunStatus::read(text).ok_or_else(bad)
 }
 
-fn object(run: &Run) -> Value {
+pub(crate) fn object(run: &Run) -> Value {
     json!({
         "id": run.id,
         "plugin": run.plugin,
@@ -136,6 +166,8 @@ fn object(run: &Run) -> Value {
         "error": run.error,
         "exit": run.exit,
         "meta": run.meta,
+        "client_id": run.client_id,
+        "agent": run.agent,
         "created": time(run.created),
         "started": run.started.map(time),
         "finished": run.finished.map(time),

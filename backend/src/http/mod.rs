@@ -1,48 +1,58 @@
-//! The backend over HTTP, on the loopback interface.
+//! The backend over HTTP.
 //!
 //! Owns [`Server`]: the thread that serves, how it starts and how it stops. Each noun of the
 //! interface has a module of its own.
 
+mod agents;
 mod announce;
+mod applications;
 mod body;
+mod connections;
 mod console;
 mod datasets;
 mod download;
 mod guard;
 mod health;
 mod jobs;
+mod journal;
 mod logs;
 mod models;
+mod names;
+mod openapi;
 mod paging;
+mod plugins;
+mod publish;
 mod releases;
 mod reply;
+mod routes;
+mod site;
+mod storages;
 mod uploads;
 
 use std::fmt;
-use std::fs::File;
-use std::future::IntoFuture;
-use std::io::Read;
-use std::net::{SocketAddr, TcpListener};
-use std::path::Path;
+use std::io::Write;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use axum::Router;
-use axum::extract::DefaultBodyLimit;
-use axum::routing::{get, post, put};
-use axum::serve::ListenerExt;
 use tokio::sync::watch;
 
 pub use announce::{Announced, running};
+pub use openapi::document;
+
+pub use crate::token::new_token;
 
 use self::announce::Announcement;
 use self::reply::Problem;
+use self::site::Site;
 use crate::Embedded;
+use crate::agent::Desk;
 use crate::error::BackendError;
-use crate::upload::hex;
+use crate::token::{DEFAULT_TENANT, Scopes};
 
-/// How long answers that are on their way may still take when the server stops.
+/// How long work that nobody waits for any more may still take when the server stops.
 const FAREWELL: Duration = Duration::from_secs(2);
 /// How often a server looks after its announcement.
 const ROUND: Duration = Duration::from_secs(5);
@@ -52,6 +62,67 @@ const SWEEP: u32 = 720;
 /// The HTTP server of a backend.
 #[derive(Debug)]
 pub struct Server;
+
+/// How a server behaves.
+pub struct Settings {
+    /// What callers must send who may do all that `scopes` allow, as `tenant`.
+    pub token: String,
+    /// Whose rows and files the token opens.
+    pub tenant: String,
+    /// What the token allows.
+    pub scopes: Scopes,
+    /// It was asked for by an address that others reach too. Without it, only addresses of the
+    /// loopback interface are listened on.
+    pub open: bool,
+    /// A name that callers may call it by, besides its address.
+    pub name: Option<String>,
+    /// Requests a second that each token may make; more for a moment.
+    pub rate: Option<NonZeroU32>,
+    /// Files that are received at the same time.
+    pub uploads: usize,
+    /// Bytes of one file. Without it, archives have the limit of the backend, others none.
+    pub max_upload: Option<u64>,
+    /// How long what is under way may still take when the server stops.
+    pub grace: Duration,
+    /// How long a sender may be silent in the middle of a body.
+    pub patience: Duration,
+    /// Where a line for every request goes.
+    pub log: Option<Box<dyn Write + Send>>,
+    /// Who runs what is asked for.
+    pub agent: Option<Desk>,
+}
+
+impl Settings {
+    /// For a server that one program starts for itself.
+    pub fn new(token: String) -> Self {
+        Self {
+            token,
+            tenant: DEFAULT_TENANT.to_owned(),
+            scopes: Scopes::all(),
+            open: false,
+            name: None,
+            rate: None,
+            uploads: 16,
+            max_upload: None,
+            grace: Duration::from_secs(2),
+            patience: Duration::from_mins(1),
+            log: None,
+            agent: None,
+        }
+    }
+}
+
+/// Leaves the token out.
+impl fmt::Debug for Settings {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Settings")
+            .field("open", &self.open)
+            .field("rate", &self.rate)
+            .field("uploads", &self.uploads)
+            .field("max_upload", &self.max_upload)
+            .finish_non_exhaustive()
+    }
+}
 
 /// A server that runs. It stops when this is dropped.
 pub struct Running {
@@ -63,13 +134,14 @@ pub struct Running {
     thread: Option<JoinHandle<()>>,
 }
 
-/// What every handler works with.
+/// What every handler works with: the backend as the caller's tenant sees it. No handler gets
+/// hold of another tenant's.
 pub(crate) struct Inner {
     embedded: Arc<Embedded>,
+    /// The address by which the caller calls.
     url: String,
-    port: u16,
-    token: String,
     stopping: watch::Receiver<bool>,
+    site: Arc<Site>,
 }
 
 /// See [`Inner`].
@@ -81,48 +153,65 @@ impl Inner {
         self: &Arc<Self>,
         work: impl FnOnce(&Arc<Embedded>) -> Result<T, BackendError> + Send + 'static,
     ) -> Result<T, Problem> {
+        self.attempt(move |embedded| work(embedded).map_err(Problem::from))
+            .await
+    }
+
+    /// The same for what words its own refusals.
+    async fn attempt<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Arc<Embedded>) -> Result<T, Problem> + Send + 'static,
+    ) -> Result<T, Problem> {
         let embedded = Arc::clone(&self.embedded);
         match tokio::task::spawn_blocking(move || work(&embedded)).await {
-            Ok(done) => done.map_err(Problem::from),
+            Ok(done) => done,
             Err(_) => Err(Problem::internal()),
         }
     }
 }
 
 impl Server {
-    /// Starts to serve on a loopback address, on a thread of its own, and announces it in the
-    /// backend's folder unless another server is announced there. Port 0 takes any free one.
+    /// Starts to serve on a loopback address, for one program.
     pub fn start(
         embedded: Arc<Embedded>,
         address: SocketAddr,
         token: String,
     ) -> Result<Running, BackendError> {
-        if !address.ip().is_loopback() {
+        Self::start_with(embedded, address, Settings::new(token))
+    }
+
+    /// Starts to serve on a thread of its own, and announces it in the backend's folder unless
+    /// another server is announced there, or it is none that this machine's programs would call.
+    /// Port 0 takes any free one.
+    pub fn start_with(
+        embedded: Arc<Embedded>,
+        address: SocketAddr,
+        settings: Settings,
+    ) -> Result<Running, BackendError> {
+        if !address.ip().is_loopback() && !settings.open {
             let text = format!("{address} is not on the loopback interface");
             return Err(BackendError::Refused(text));
         }
         let failed = |cause| BackendError::Listen { address, cause };
         let listener = TcpListener::bind(address).map_err(failed)?;
         listener.set_nonblocking(true).map_err(failed)?;
-        let port = listener.local_addr().map_err(failed)?.port();
-        let url = format!("http://{}", listener.local_addr().map_err(failed)?);
+        let own = called(listener.local_addr().map_err(failed)?);
+        let url = format!("http://{own}");
         let (stop, stopping) = watch::channel(false);
-        let announcement = Announcement::new(embedded.dir(), &url, &token);
+        let (token, grace) = (settings.token.clone(), settings.grace);
+        let announcement = own
+            .ip()
+            .is_loopback()
+            .then(|| Announcement::new(embedded.dir(), &url, &token));
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(failed)?;
-        let inner = Arc::new(Inner {
-            embedded,
-            url: url.clone(),
-            port,
-            token: token.clone(),
-            stopping,
-        });
+        let site = Arc::new(Site::new(embedded, address.ip(), own, settings, stopping));
         let thread = std::thread::Builder::new()
             .name("synapse-backend".to_owned())
             .spawn(move || {
-                runtime.block_on(serve(listener, inner, announcement));
+                runtime.block_on(serve(listener, site, announcement, grace));
                 runtime.shutdown_timeout(FAREWELL);
             })
             .map_err(failed)?;
@@ -136,6 +225,17 @@ impl Server {
     }
 }
 
+/// The address by which programs of this machine call a server that listens there.
+fn called(mut address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        address.set_ip(match address {
+            SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+            SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    address
+}
+
 /// Leaves the token out.
 impl fmt::Debug for Running {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -146,7 +246,7 @@ impl fmt::Debug for Running {
 }
 
 impl Running {
-    /// Stops; returns when it has. Answers that are on their way get two seconds.
+    /// Stops; returns when it has. What is on its way gets the time that the settings say.
     pub fn stop(self) {
         drop(self);
     }
@@ -168,89 +268,40 @@ impl Drop for Running {
     }
 }
 
-/// A token that nobody can guess: 64 hex digits.
-pub fn new_token() -> Result<String, BackendError> {
-    let source = Path::new("/dev/urandom");
-    let mut bytes = [0; 32];
-    File::open(source)
-        .and_then(|mut source| source.read_exact(&mut bytes))
-        .map_err(|cause| BackendError::io("read", source, cause))?;
-    Ok(hex(&bytes))
-}
-
-async fn serve(listener: TcpListener, inner: Shared, announcement: Announcement) {
+async fn serve(
+    listener: TcpListener,
+    site: Arc<Site>,
+    announcement: Option<Announcement>,
+    grace: Duration,
+) {
     let Ok(listener) = tokio::net::TcpListener::from_std(listener) else {
         return;
     };
-    // Without it, the parts of a short answer would wait for each other.
-    let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
-    let stopped = |inner: &Shared| {
-        let mut stopping = inner.stopping.clone();
-        async move {
-            // An error means that nobody could ask any more.
-            let _ = stopping.wait_for(|stop| *stop).await;
-        }
-    };
-    let server = axum::serve(listener, router(&inner))
-        .with_graceful_shutdown(stopped(&inner))
-        .into_future();
     let late = async {
-        stopped(&inner).await;
-        tokio::time::sleep(FAREWELL).await;
+        site.stopped().await;
+        tokio::time::sleep(grace).await;
     };
     tokio::select! {
-        _ = server => {}
+        () = connections::serve(listener, &site) => {}
         () = late => {}
-        () = rounds(&inner, &announcement) => {}
+        () = rounds(&site, announcement.as_ref()) => {}
     }
-    announcement.withdraw();
+    if let Some(announcement) = announcement {
+        announcement.withdraw();
+    }
 }
 
 /// Looks after the announcement and old uploads, for ever.
-async fn rounds(inner: &Shared, announcement: &Announcement) {
+async fn rounds(site: &Site, announcement: Option<&Announcement>) {
     for round in 0_u32.. {
-        announcement.renew();
+        if let Some(announcement) = announcement {
+            announcement.renew();
+        }
         if round % SWEEP == 0 {
+            let embedded = Arc::clone(&site.embedded);
             // Tried again an hour later.
-            let _ = inner.work(|backend| backend.upload_expire()).await;
+            let _ = tokio::task::spawn_blocking(move || embedded.upload_expire()).await;
         }
         tokio::time::sleep(ROUND).await;
     }
-}
-
-fn router(inner: &Shared) -> Router {
-    Router::new()
-        .route("/health/", get(health::get))
-        .route("/plugin_releases/", get(releases::list))
-        .route("/plugin_releases/{id}/", get(releases::get))
-        .route("/jobs/", get(jobs::list).post(jobs::create))
-        .route("/jobs/{id}/", get(jobs::get).patch(jobs::update))
-        .route("/jobs/{id}/console_logs/", get(console::list))
-        .route("/jobs/{id}/tail_console_logs/", get(console::tail))
-        .route("/logs/", post(logs::create))
-        .route("/models/", get(models::list).post(models::create))
-        .route("/models/{id}/", get(models::get))
-        .route("/ground_truth_dataset_versions/", get(datasets::list))
-        .route("/ground_truth_dataset_versions/{id}/", get(datasets::get))
-        .route("/ground_truths/", get(datasets::items))
-        .route("/chunked_upload/", put(uploads::begin))
-        .route(
-            "/chunked_upload/{id}/",
-            put(uploads::append)
-                .post(uploads::complete)
-                .get(uploads::get),
-        )
-        .route("/files/releases/{id}/{name}", get(releases::file))
-        .route("/files/models/{id}/{name}", get(models::file))
-        .route("/files/uploads/{id}/{name}", get(uploads::file))
-        .route("/files/datasets/{id}/{*name}", get(datasets::file))
-        .fallback(reply::unknown)
-        .method_not_allowed_fallback(reply::not_allowed)
-        // Every handler has a limit of its own.
-        .layer(DefaultBodyLimit::disable())
-        .layer(axum::middleware::from_fn_with_state(
-            Arc::clone(inner),
-            guard::check,
-        ))
-        .with_state(Arc::clone(inner))
 }

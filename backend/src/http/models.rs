@@ -60,7 +60,8 @@ pub(crate) async fn create(State(shared): State<Shared>, request: Request) -> Re
         if part.name() == Some("file") && file.is_none() {
             let name = safe_name(part.file_name().unwrap_or_default());
             let incoming = shared.work(|backend| backend.incoming("model")).await?;
-            receive(part, incoming.file(), u64::MAX, &shared).await?;
+            let limit = shared.site.max_upload.unwrap_or(u64::MAX);
+            receive(part, incoming.file(), limit, &shared).await?;
             file = Some((name, incoming));
             continue;
         }

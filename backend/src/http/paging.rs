@@ -44,6 +44,16 @@ impl Query {
         self.get(name).map(read).transpose()
     }
 
+    /// A truth value.
+    pub(crate) fn truth(&self, name: &str) -> Result<Option<bool>, Problem> {
+        match self.get(name).map(str::to_ascii_lowercase).as_deref() {
+            None => Ok(None),
+            Some("true" | "1") => Ok(Some(true)),
+            Some("false" | "0") => Ok(Some(false)),
+            Some(_) => Err(Problem::field(name, "Must be a valid boolean.")),
+        }
+    }
+
     /// `limit` and `offset`.
     pub(crate) fn window(&self) -> Result<(u32, u32), Problem> {
         let limit = self.number("limit")?.unwrap_or(USUAL).clamp(1, MOST);

@@ -1,5 +1,7 @@
 //! Owns answers: JSON, errors as JSON, times as text.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{FromRequestParts, Path};
@@ -15,7 +17,7 @@ use crate::error::BackendError;
 pub(crate) type Reply = Result<Response, Problem>;
 
 /// Paths that end with a slash, by their first part.
-const ROOTS: [&str; 8] = [
+const ROOTS: [&str; 12] = [
     "health",
     "plugin_releases",
     "jobs",
@@ -24,6 +26,10 @@ const ROOTS: [&str; 8] = [
     "ground_truth_dataset_versions",
     "ground_truths",
     "chunked_upload",
+    "storages",
+    "serve_applications",
+    "plugins",
+    "agents",
 ];
 
 /// An answer that is an error.
@@ -31,6 +37,8 @@ const ROOTS: [&str; 8] = [
 pub(crate) struct Problem {
     pub(crate) status: StatusCode,
     pub(crate) body: Value,
+    /// Seconds after which it may be tried again.
+    retry_after: Option<u64>,
 }
 
 impl Problem {
@@ -38,7 +46,15 @@ impl Problem {
         Self {
             status,
             body: json!({"detail": detail.into()}),
+            retry_after: None,
         }
+    }
+
+    /// The same, with the time after which it may be tried again.
+    pub(crate) fn later(mut self, wait: Duration) -> Self {
+        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        self.retry_after = Some(seconds.max(1));
+        self
     }
 
     /// The request cannot be understood.
@@ -73,8 +89,14 @@ impl From<BackendError> for Problem {
             | BackendError::NoItem(_)
             | BackendError::NoModel(_)
             | BackendError::NoRun(_)
-            | BackendError::NoUpload(_) => StatusCode::NOT_FOUND,
-            BackendError::Changed(_) | BackendError::Busy => StatusCode::CONFLICT,
+            | BackendError::NoApplication(_)
+            | BackendError::NoToken(_)
+            | BackendError::NoUpload(_)
+            | BackendError::Missing(_) => StatusCode::NOT_FOUND,
+            BackendError::Changed(_) | BackendError::Busy | BackendError::Taken(_) => {
+                StatusCode::CONFLICT
+            }
+            BackendError::Full(_) => StatusCode::TOO_MANY_REQUESTS,
             error if error.is_refusal() => StatusCode::BAD_REQUEST,
             BackendError::Io { cause, .. } => match cause.kind() {
                 std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
@@ -101,22 +123,45 @@ impl IntoResponse for Problem {
             let headers = response.headers_mut();
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Token"));
         }
+        if let Some(seconds) = self.retry_after {
+            let headers = response.headers_mut();
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
         response
     }
 }
 
 /// A JSON answer.
 pub(crate) fn reply(status: StatusCode, body: &Value) -> Response {
-    let mut response = Response::new(Body::from(body.to_string()));
+    json_reply(status, body.to_string())
+}
+
+fn json_reply(status: StatusCode, text: String) -> Response {
+    let mut response = Response::new(Body::from(text));
     *response.status_mut() = status;
     let json = HeaderValue::from_static("application/json");
     response.headers_mut().insert(header::CONTENT_TYPE, json);
     response
 }
 
-/// A JSON answer to a call that went well.
+/// A JSON answer to a call that went well, with an entity tag: the digest of what it says.
 pub(crate) fn ok(body: &Value) -> Response {
-    reply(StatusCode::OK, body)
+    let text = body.to_string();
+    let tag = format!("\"{}\"", &blake3::hash(text.as_bytes()).to_hex()[..32]);
+    let mut response = json_reply(StatusCode::OK, text);
+    if let Ok(tag) = HeaderValue::from_str(&tag) {
+        response.headers_mut().insert(header::ETAG, tag);
+    }
+    response
+}
+
+/// Whether `If-None-Match` names an entity tag.
+pub(crate) fn matches_tag(known: &HeaderValue, own: &HeaderValue) -> bool {
+    let (Ok(known), Ok(own)) = (known.to_str(), own.to_str()) else {
+        return false;
+    };
+    let mut tags = known.split(',').map(str::trim);
+    tags.any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == own)
 }
 
 /// A JSON answer to a call that made something.

@@ -1,13 +1,11 @@
 //! Owns `/chunked_upload/`: a file in chunks, gone on with where it stands, checked by its MD5.
 
-use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use serde_json::{Value, json};
 
-use super::body::{CHUNK, fields, multipart, multipart_problem, receive, text, too_large};
+use super::body::{CHUNK, drained, fields, multipart, multipart_problem, receive, text, too_large};
 use super::download::Download;
-use super::guard::drain;
 use super::reply::{Part, Problem, Reply, created, moment, ok};
 use super::{Inner, Shared};
 use crate::files::percent_encode;
@@ -25,8 +23,12 @@ struct Span {
 pub(crate) async fn begin(State(shared): State<Shared>, request: Request) -> Reply {
     let (span, request) = announced(request).await?;
     if span.begin != 0 {
-        drain(request.into_body()).await;
-        return Err(Problem::field("offset", "A new upload begins at byte 0."));
+        let problem = Problem::field("offset", "A new upload begins at byte 0.");
+        return Err(drained(request.into_body(), problem).await);
+    }
+    if let Some(limit) = shared.site.max_upload.filter(|limit| span.total > *limit) {
+        let problem = too_large(usize::try_from(limit).unwrap_or(usize::MAX));
+        return Err(drained(request.into_body(), problem).await);
     }
     let incoming = shared.work(|backend| backend.incoming("upload")).await?;
     let mut parts = multipart(request, &shared).await?;
@@ -68,8 +70,7 @@ pub(crate) async fn append(
     let chunk = match opened {
         Ok(chunk) => chunk,
         Err(problem) => {
-            drain(request.into_body()).await;
-            return Err(problem);
+            return Err(drained(request.into_body(), problem).await);
         }
     };
     let mut parts = multipart(request, &shared).await?;
@@ -133,11 +134,7 @@ pub(crate) async fn file(
 async fn announced(request: Request) -> Result<(Span, Request), Problem> {
     match Span::of(request.headers()) {
         Ok(span) => Ok((span, request)),
-        Err(problem) => {
-            let body: Body = request.into_body();
-            drain(body).await;
-            Err(problem)
-        }
+        Err(problem) => Err(drained(request.into_body(), problem).await),
     }
 }
 
@@ -200,7 +197,7 @@ fn object(shared: &Inner, upload: &Upload) -> Value {
     percent_encode(upload.filename.as_bytes(), &mut file);
     let file = upload
         .completed
-        .filter(|_| upload.model.is_none())
+        .filter(|_| upload.model.is_none() && upload.release.is_none())
         .map(|_| file);
     json!({
         "id": upload.id,
@@ -212,6 +209,7 @@ fn object(shared: &Inner, upload: &Upload) -> Value {
         "checksum": upload.md5,
         "completed_at": upload.completed.map(moment),
         "model": upload.model,
+        "release": upload.release,
     })
 }
 

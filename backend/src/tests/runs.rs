@@ -261,7 +261,7 @@ fn following_reads_everything_once_in_whole_lines() {
         .unwrap();
     let step = follower.step(&backend).unwrap();
     assert_eq!(
-        (&step.output[..], step.events[0].text()),
+        (&step.output[..], step.events[0].1.text()),
         (&b"two"[..], Some("b"))
     );
     assert!(step.over.is_some());

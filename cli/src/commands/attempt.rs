@@ -4,35 +4,39 @@ use std::{
     fs::File,
     net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
-use serde_json::json;
+use serde_json::{Value, json};
 use synapse_backend::{
-    Embedded, NewRun, RunStatus, RunUpdate,
-    http::{Running, Server, new_token},
+    BackendError, Embedded, NewRun, RunStatus, RunUpdate, Scope, Scopes,
+    http::{Running, Server, Settings, new_token},
 };
-use synapse_engine::{Cancel, Failure};
+use synapse_engine::{Cancel, Failure, FailureKind};
 use synapse_rules::{
     action,
     platform::Auth,
     worker::{
         Launcher,
         ending::Ending,
-        host::{self, Inbox, Launch, Report},
+        host::{self, Inbox, Interrupt, Launch, Report},
         limits::Limits,
         protocol::{BackendAccess, Message, RunRequest},
         pump::{Sink, Stream, Why},
     },
 };
 
+use super::execution;
 use crate::{
     app::App,
     args::Connection,
     profile::{self, Origin},
     record::{Record, Summary},
-    render::run::LiveRun,
+    render::error::flatten,
 };
 
 /// How long an action may take to end when it is asked to, before it is ended.
@@ -52,7 +56,7 @@ pub(super) struct Kept {
 pub(super) struct OneRun {
     pub(super) backend: Arc<Embedded>,
     pub(super) signals: crate::signals::Signals,
-    pub(super) live: Arc<LiveRun>,
+    pub(super) live: Arc<dyn Sink>,
     pub(super) kept: Arc<Mutex<Kept>>,
     pub(super) launcher: Launcher,
     pub(super) environment: Vec<(std::ffi::OsString, std::ffi::OsString)>,
@@ -60,11 +64,28 @@ pub(super) struct OneRun {
     pub(super) limits: Limits,
     pub(super) request: RunRequest,
     pub(super) configured: Option<BackendAccess>,
+    /// The run that it is, when that is recorded already; else one is made.
+    pub(super) job: Option<Job>,
+}
+
+/// A run that somebody else recorded, for an agent to run.
+#[derive(Clone)]
+pub(super) struct Job {
+    /// Its id.
+    pub(super) id: i64,
+    /// Set when somebody asked for its end.
+    pub(super) stopped: Arc<AtomicBool>,
+    /// Set when the server that it was for is gone.
+    pub(super) lost: Arc<AtomicBool>,
+    /// What else is to be recorded of it.
+    pub(super) meta: Value,
+    /// Removes its files when it has ended, and says where those are that stay.
+    pub(super) tidy: Arc<dyn Fn() -> Option<PathBuf> + Send + Sync>,
 }
 
 /// Everything goes to the screen and into the record.
 struct Both {
-    live: Arc<LiveRun>,
+    live: Arc<dyn Sink>,
     record: Record,
 }
 
@@ -83,30 +104,63 @@ impl Sink for Both {
     }
 }
 
+impl Job {
+    /// What is recorded of its end: how it ended, for whoever followed it from elsewhere.
+    fn end(&self, report: &Result<Report, Failure>, end: RunUpdate) -> RunUpdate {
+        let files = (self.tidy)();
+        if self.lost.load(Ordering::Relaxed) {
+            return RunUpdate {
+                exit: end.exit,
+                ..RunUpdate::lost()
+            };
+        }
+        let Ok(report) = report else { return end };
+        // Whatever it raised while it unwound: it ended because it was asked to.
+        let stopped =
+            self.stopped.load(Ordering::Relaxed) && !matches!(report.ending, Ending::Returned(_));
+        let status = if stopped {
+            Some(RunStatus::Stopped)
+        } else {
+            end.status
+        };
+        let (model, warnings) = match &report.ending {
+            Ending::Returned(returned) => (returned.model.clone(), returned.warnings.clone()),
+            _ => (None, Vec::new()),
+        };
+        let left = report.left.iter().map(|left| left.name.clone());
+        let mut notes = report.notes.clone();
+        notes.extend(warnings);
+        notes.extend(execution::left(report));
+        let stay =
+            |files: &PathBuf| format!("what the action wrote is kept in {}", files.display());
+        notes.extend(files.as_ref().map(stay));
+        let meta = json!({
+            "ending": execution::ending_name(&report.ending),
+            "left": left.collect::<Vec<_>>(),
+            "notes": notes,
+            "model": model,
+            "files": files,
+        });
+        RunUpdate {
+            status,
+            meta: Some(meta),
+            ..end
+        }
+    }
+}
+
 impl OneRun {
     /// Runs it, once; records it.
     pub(super) fn run(&self, cancel: &Cancel) -> Result<Report, Failure> {
         if cancel.cancelled() {
             return Err(Failure::cancelled());
         }
-        let refused = |error: synapse_backend::BackendError| {
+        let refused = |error: BackendError| {
             Failure::environment("backend", format!("the run cannot be recorded: {error}"))
                 .hint("check the data folder's permissions, or set SYNAPSE_HOME to another")
         };
         let plugin = &self.request.plugin;
-        let new = NewRun {
-            plugin: plugin.code.clone(),
-            version: plugin.version.clone(),
-            action: self.request.action.clone(),
-            mode: "local".to_owned(),
-            params: self.request.params.clone(),
-            meta: json!({}),
-            pid: Some(std::process::id()),
-            // One write to the disk less than telling so afterwards.
-            begins: true,
-            time: None,
-        };
-        let id = self.backend.run_create(&new).map_err(refused)?;
+        let id = self.recorded().map_err(refused)?;
         let output = self.backend.run_output(id);
         // Up as long as the action runs; the action may never call it.
         let server = match &self.configured {
@@ -137,9 +191,19 @@ impl OneRun {
         };
         let inbox = Inbox::default();
         let diverted = self.signals.divert(inbox.interrupter());
+        if cancel.cancelled() {
+            // Since it was asked above.
+            inbox.interrupter().interrupt(Interrupt::End);
+        }
         let report = host::run(launch, &request, inbox, &both);
         drop(diverted);
-        let summary = both.record.finish(end(&report, &self.request.action));
+        let end = end(&report, &self.request.action);
+        let summary = match &self.job {
+            None => both.record.finish(&|_| true, end),
+            Some(job) => both
+                .record
+                .finish(&|run| !run.is_lost(), job.end(&report, end)),
+        };
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.id = Some(id);
         kept.output = Some(output);
@@ -148,10 +212,47 @@ impl OneRun {
         report
     }
 
-    /// The backend of this machine, for this run.
-    fn serve(&self) -> Result<Running, synapse_backend::BackendError> {
+    /// The id of the run, which has begun.
+    fn recorded(&self) -> Result<i64, BackendError> {
+        if let Some(job) = &self.job {
+            let begun = RunUpdate {
+                status: Some(RunStatus::Running),
+                meta: Some(job.meta.clone()),
+                ..RunUpdate::default()
+            };
+            self.backend.run_update(job.id, &begun)?;
+            return Ok(job.id);
+        }
+        let RunRequest {
+            plugin,
+            action,
+            params,
+            ..
+        } = &self.request;
+        self.backend.run_create(&NewRun {
+            plugin: plugin.code.clone(),
+            version: plugin.version.clone(),
+            action: action.clone(),
+            mode: "local".to_owned(),
+            params: params.clone(),
+            meta: json!({}),
+            pid: Some(std::process::id()),
+            // One write to the disk less than telling so afterwards.
+            begins: true,
+            time: None,
+        })
+    }
+
+    /// The backend of this machine, for this run. A job's action gets no more of it than what
+    /// its tenant's tokens to run things open.
+    fn serve(&self) -> Result<Running, BackendError> {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        Server::start(Arc::clone(&self.backend), address, new_token()?)
+        let mut settings = Settings::new(new_token()?);
+        if self.job.is_some() {
+            settings.tenant = self.backend.tenant().to_owned();
+            settings.scopes = Scopes::of(&[Scope::Read, Scope::Run]);
+        }
+        Server::start_with(Arc::clone(&self.backend), address, settings)
     }
 }
 
@@ -198,10 +299,24 @@ pub(super) fn configured(app: &App) -> Result<Option<BackendAccess>, Failure> {
     }))
 }
 
+/// A failure as it is recorded. `by` tells whose turn it is, as exit codes do.
+pub(super) fn failed(failure: &Failure) -> Value {
+    let more = flatten(failure).into_iter();
+    let messages: Vec<&str> = more.map(|failure| failure.message.as_str()).collect();
+    json!({
+        "kind": failure.code,
+        "message": messages.join("\n"),
+        "hint": failure.hint,
+        "by": failure.kind,
+    })
+}
+
 /// What is recorded of a run's end.
 fn end(report: &Result<Report, Failure>, action: &str) -> RunUpdate {
-    let failed = |failure: &Failure| json!({"kind": failure.code, "message": failure.message, "hint": failure.hint});
     let (status, result, error, exit) = match report {
+        Err(failure) if failure.kind == FailureKind::Cancelled => {
+            (RunStatus::Stopped, None, None, None)
+        }
         Err(failure) => (RunStatus::Failed, None, Some(failed(failure)), None),
         Ok(report) => {
             let error = match &report.ending {

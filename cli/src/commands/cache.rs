@@ -188,7 +188,7 @@ fn clear(app: &App) -> Result<u8, Failure> {
 }
 
 /// `500MB`, `2GB`, `1.5GiB`, or plain bytes.
-fn parse_size(text: &str) -> Option<u64> {
+pub(super) fn parse_size(text: &str) -> Option<u64> {
     let text = text.trim();
     let split = text
         .find(|c: char| !c.is_ascii_digit() && c != '.')

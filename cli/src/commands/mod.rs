@@ -1,22 +1,34 @@
 //! The commands, each in a file named for it.
 
+pub mod agent;
+pub mod agent_job;
 mod attempt;
 pub mod backend;
 pub mod cache;
+pub mod choice;
 pub mod config;
 pub mod dataset;
+pub mod doctor;
+mod execution;
 pub mod explain;
 mod inspection;
+mod jobs;
 pub mod lock;
 pub mod login;
+pub mod logout;
 pub mod model;
 pub mod plan;
+pub mod profiles;
 pub mod publish;
+mod reach;
+mod remote;
 pub mod run;
 pub mod runs;
 pub mod status;
+mod token;
 pub mod update_config;
 pub mod upload;
+pub mod whoami;
 pub mod worker;
 
 use std::{path::Path, sync::Arc};

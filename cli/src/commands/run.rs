@@ -1,7 +1,7 @@
 //! `synapse plugin run`.
 
 use std::{
-    fs, io,
+    io,
     path::Path,
     sync::{Arc, Mutex, PoisonError},
     time::Instant,
@@ -9,28 +9,28 @@ use std::{
 
 use serde_json::{Value, json};
 use synapse_engine::{Decision, Digest, Failure, FailureKind, GraphBuilder, NodeReport, NodeState};
-use synapse_python::PROTOCOL;
 use synapse_rules::{
     action::{self, RunNode},
-    config::{self, Config},
+    config::Config,
     environment::Ready,
-    plugin::{self, Plugin},
+    plugin,
     worker::{
-        Launcher,
         ending::Ending,
         host::Report,
         limits::{self, Limits},
-        protocol::{RunPlugin, RunRequest},
     },
 };
 
 use super::{
-    attempt::{Kept, OneRun, configured},
+    attempt::{Kept, configured},
+    choice::{self, Choice},
+    execution::{self, Wanted},
     inspection::{self, Looked},
+    remote,
 };
 use crate::{
     app::{self, App},
-    args::{self, Mode, Selection},
+    args::{self, Mode},
     credentials::Saved,
     language, params,
     render::{
@@ -40,23 +40,17 @@ use crate::{
         progress::Live,
         run::{self as view, Document, EnvironmentObject, LiveRun, StageObject},
     },
-    select::{self, Otherwise, Selected},
+    select::Selected,
     terminal::Terminal,
 };
 
-/// What is to be run.
-struct Wanted {
-    plugin: Arc<Plugin>,
-    config: Config,
-    action: config::Action,
-    params: Value,
-    limits: Limits,
-}
-
 /// Runs the command; returns the exit code.
-pub fn run(app: &App, args: &args::Run) -> Result<u8, Failure> {
+pub fn run(app: &App, choice: Choice<'_>, args: &args::RunOptions) -> Result<u8, Failure> {
     let start = Instant::now();
-    mode(app, args.mode)?;
+    if mode(app, args.mode)? == Mode::Remote {
+        return remote::run(app, choice, args, start);
+    }
+    remote::only_there(args)?;
     language::check(args.lang.as_deref())?;
     let limits = Limits {
         gpus: args.gpus,
@@ -65,7 +59,7 @@ pub fn run(app: &App, args: &args::Run) -> Result<u8, Failure> {
         timeout: args.timeout.as_deref().map(limits::timeout).transpose()?,
     };
     let given = params::read(args.params.as_deref(), &app.cwd, io::stdin().lock())?;
-    let (wanted, selected) = load(app, args, given, limits)?;
+    let (wanted, selected) = load(app, choice, args, given, limits)?;
     let root = &selected.root;
     let live = Arc::new(LiveRun::new(&app.output, !args.no_debug));
     warn(app, &wanted.plugin.head.warnings);
@@ -102,8 +96,8 @@ pub fn run(app: &App, args: &args::Run) -> Result<u8, Failure> {
     ))
 }
 
-/// Only one mode is there yet.
-fn mode(app: &App, given: Option<Mode>) -> Result<(), Failure> {
+/// The mode that is asked for, of those that are there yet.
+fn mode(app: &App, given: Option<Mode>) -> Result<Mode, Failure> {
     let mode = match given {
         Some(mode) => mode,
         None => match Saved::load(&app.home.config_file())?
@@ -124,10 +118,9 @@ fn mode(app: &App, given: Option<Mode>) -> Result<(), Failure> {
         },
     };
     let (name, what) = match mode {
-        Mode::Local => return Ok(()),
+        mode @ (Mode::Local | Mode::Remote) => return Ok(mode),
         Mode::Task => ("task", "the one that runs actions on Ray clusters"),
         Mode::Job => ("job", "the one that runs actions on Ray clusters"),
-        Mode::Remote => ("remote", "the one that runs actions on a platform"),
     };
     let what = format!("--mode {name} comes with a later release: {what}");
     Err(Failure::environment("not-yet", what).hint("--mode local runs it on this machine"))
@@ -136,11 +129,12 @@ fn mode(app: &App, given: Option<Mode>) -> Result<(), Failure> {
 /// Finds and loads the plugin, its configuration and the action, and refuses what cannot run.
 fn load(
     app: &App,
-    args: &args::Run,
+    choice: Choice<'_>,
+    args: &args::RunOptions,
     params: Value,
     limits: Limits,
 ) -> Result<(Wanted, Selected), Failure> {
-    let selected = pick(app, args)?;
+    let selected = choice::pick(app, args)?;
     let (plugin, config) = super::lock::load(app, &selected)?;
     if let Some(code) = args.plugin.as_deref()
         && code != plugin.head.code
@@ -154,55 +148,10 @@ fn load(
             .at(place)
             .hint("name the plugin's folder with --path"));
     }
-    let path = plugin.config_path();
-    let shown = path.display().to_string();
-    let bytes = synapse_rules::fileset::read_regular(&path).map_err(|error| {
-        Failure::user("unreadable", format!("cannot read {shown}: {error}")).at(shown.clone())
-    })?;
-    let action = action::find(&config, &args.action, &shown)?.clone();
-    action::check_entrypoint(&plugin, &config, &action.name, &bytes)?;
-    let plugin = Arc::new(plugin);
-    Ok((
-        Wanted {
-            plugin,
-            config,
-            action,
-            params,
-            limits,
-        },
-        selected,
-    ))
-}
-
-/// The plugin that the arguments name: by folder, by code, or the one here.
-fn pick(app: &App, args: &args::Run) -> Result<Selected, Failure> {
-    let folder = |plugin: Vec<String>| Selection {
-        path: args.path.clone(),
-        plugin,
-        ..Selection::default()
-    };
-    let Some(code) = &args.plugin else {
-        let here = args
-            .path
-            .as_ref()
-            .map_or_else(|| app.cwd.clone(), |path| app.cwd.join(path));
-        let is_workspace = here.join(synapse_rules::workspace::FILE).is_file();
-        return select::select(app, &folder(Vec::new()), Otherwise::Refuse).map_err(|failure| {
-            if failure.code == "config-not-found" && is_workspace {
-                return failure.hint(
-                    "this is a workspace: name the plugin with --plugin CODE, or its folder with --path",
-                );
-            }
-            failure
-        });
-    };
-    match select::select(app, &folder(vec![code.clone()]), Otherwise::Refuse) {
-        // Without a workspace it is the plugin here, or none.
-        Err(failure) if failure.code == "no-workspace" => {
-            select::select(app, &folder(Vec::new()), Otherwise::Refuse)
-        }
-        selected => selected,
-    }
+    let shown = plugin.config_path().display().to_string();
+    let action = choice.name(&config, &shown)?;
+    let wanted = execution::wanted(plugin, config, &action, params, limits)?;
+    Ok((wanted, selected))
 }
 
 fn warn(app: &App, warnings: &[plugin::Warning]) {
@@ -219,26 +168,14 @@ fn warn(app: &App, warnings: &[plugin::Warning]) {
 /// would refuse are refused before that.
 fn environment(
     app: &App,
-    args: &args::Run,
+    args: &args::RunOptions,
     wanted: &Wanted,
     root: &Path,
 ) -> Result<Ready, Failure> {
     let live = Arc::new(Live::new(&app.output));
     let session = app.session(root, Arc::<Live>::clone(&live), None, true)?;
     let wish = super::lock::wanted(&args.environment);
-    let first = || {
-        inspection::check(
-            app,
-            &wanted.plugin,
-            &wanted.action.name,
-            &wanted.params,
-            &session,
-            args.environment.offline,
-        )
-    };
-    let ready =
-        app.environments(&session)
-            .ready_after(&wanted.plugin, &wanted.config, &wish, &first);
+    let ready = execution::environment(app, wanted, &session, &wish);
     live.finish();
     ready
 }
@@ -247,34 +184,20 @@ fn environment(
 /// kept of it.
 fn execute(
     app: &App,
-    args: &args::Run,
+    args: &args::RunOptions,
     wanted: &Wanted,
     ready: &Ready,
     live: &Arc<LiveRun>,
     root: &Path,
 ) -> Result<(Option<Report>, NodeReport, Kept), Failure> {
-    let cannot = |what: &str, error: &io::Error| {
-        let what = format!("cannot {what}: {error}");
-        Failure::environment("store", what).hint("check the folder's permissions and its disk")
+    let given = execution::Given {
+        variables: app.variables(),
+        language: args.lang.clone(),
+        debug: !args.no_debug,
+        backend: Arc::new(app.backend()?),
     };
-    let store = &app.home.store;
-    // Opening it makes the folder as it has to be.
-    app.store()?;
-    let sdk = synapse_python::materialise(&store.join("sdk"))
-        .map_err(|error| cannot("unpack the SDK", &error))?;
-    let (scratch, cache) = (store.join("tmp"), store.join("downloads"));
-    for folder in [&scratch, &cache] {
-        fs::create_dir_all(folder).map_err(|error| cannot("make a folder", &error))?;
-    }
-    let synapse = app::executable();
-    let surroundings = action::surroundings(
-        &app.variables(),
-        &ready.interpreter,
-        &wanted.config.env,
-        &wanted.limits,
-        &synapse,
-    );
-    let mut notes = surroundings.notes;
+    let live = Arc::<LiveRun>::clone(live);
+    let (mut one, mut notes) = execution::prepare(app, wanted, ready, given, live)?;
     let cacheable = action::is_cacheable(&wanted.config, &wanted.action.name);
     if args.reuse && !cacheable {
         let name = &wanted.action.name;
@@ -288,28 +211,9 @@ fn execute(
     // Who reads the document finds them there; people need them once.
     notes.retain(|_| app.output.is_machine());
     let reuse = args.reuse && cacheable;
-    let launcher = Launcher {
-        synapse,
-        interpreter: ready.interpreter.executable.clone(),
-        libpython: ready.interpreter.libpython.clone(),
-        sdk,
-    };
-    let kept = Arc::new(Mutex::new(Kept {
-        notes,
-        ..Kept::default()
-    }));
-    let one = OneRun {
-        backend: Arc::new(app.backend()?),
-        signals: app.signals.clone(),
-        live: Arc::clone(live),
-        kept: Arc::clone(&kept),
-        launcher,
-        environment: surroundings.environment,
-        scratch,
-        limits: wanted.limits,
-        request: request(args, wanted, &cache),
-        configured: configured(app)?,
-    };
+    let kept = Arc::clone(&one.kept);
+    kept.lock().unwrap_or_else(PoisonError::into_inner).notes = notes;
+    one.configured = configured(app)?;
     let node = Arc::new(RunNode {
         plugin: Arc::clone(&wanted.plugin),
         action: wanted.action.name.clone(),
@@ -360,32 +264,6 @@ fn variables(app: &App, config: &Config, reuse: bool) -> Result<Digest, Failure>
     Ok(Digest::of(&hashed))
 }
 
-fn request(args: &args::Run, wanted: &Wanted, cache: &Path) -> RunRequest {
-    let config = &wanted.config;
-    RunRequest {
-        command: "run",
-        protocol: PROTOCOL,
-        plugin: RunPlugin {
-            dir: wanted.plugin.source.folder(),
-            code: config.code.clone(),
-            version: config.version.to_string(),
-            name: config.name.clone(),
-            category: config.category.to_string(),
-            config: config.json.clone(),
-        },
-        action: wanted.action.name.clone(),
-        entrypoint: wanted.action.entrypoint.text.clone(),
-        params: wanted.params.clone(),
-        job_id: String::new(),
-        language: args.lang.clone(),
-        debug: !args.no_debug,
-        backend: None,
-        checkpoint: None,
-        cache: cache.to_owned(),
-        result_file: None,
-    }
-}
-
 /// A run that is over.
 struct Done<'a> {
     start: Instant,
@@ -420,18 +298,7 @@ fn finish(app: &App, live: &LiveRun, done: Done<'_>) -> u8 {
         if let Ending::Returned(returned) = &report.ending {
             notes.extend(returned.warnings.clone());
         }
-        let left = report
-            .left
-            .iter()
-            .map(|left| format!("{} ({})", left.name, left.pid));
-        let left: Vec<String> = left.collect();
-        if !left.is_empty() {
-            let what = match left.len() {
-                1 => "a process that the action had left behind was ended".to_owned(),
-                count => format!("{count} processes that the action had left behind were ended"),
-            };
-            notes.push(format!("{what}: {}", left.join(", ")));
-        }
+        notes.extend(execution::left(report));
     }
     notes.extend(
         kept.summary
@@ -444,9 +311,6 @@ fn finish(app: &App, live: &LiveRun, done: Done<'_>) -> u8 {
         (_, Some(failure)) => Some(failure.clone()),
         (_, None) => Some(Failure::cancelled()),
     };
-    let code = failure
-        .as_ref()
-        .map_or(0, |failure| error::exit_code(failure.kind));
     let reused = node.state == NodeState::Done && report.is_none();
     let value = |name: &str| {
         node.outcome
@@ -454,75 +318,82 @@ fn finish(app: &App, live: &LiveRun, done: Done<'_>) -> u8 {
             .and_then(|outcome| outcome.get(name))
             .cloned()
     };
-    if app.output.is_machine() {
-        let stages = ready
-            .stages
+    let stages = ready
+        .stages
+        .iter()
+        .chain(&looked.stages)
+        .map(|(stage, report)| stage_object(stage, report));
+    let document = Document {
+        elapsed_ms: start.elapsed().as_millis() as u64,
+        run: kept.id,
+        plugin: Some(wanted.config.code.clone()),
+        version: Some(wanted.config.version.to_string()),
+        mode: Some("local"),
+        environment: Some(EnvironmentObject {
+            python: ready.interpreter.full_version(),
+            executable: ready.interpreter.executable.display().to_string(),
+            managed: ready.managed,
+            note: ready.note.clone(),
+        }),
+        stages: stages.chain([stage_object(action::STAGE, &node)]).collect(),
+        reused,
+        ending: report
+            .as_ref()
+            .map(|report| execution::ending_name(&report.ending).to_owned()),
+        result: value("value").unwrap_or_default(),
+        model: value("model").and_then(|model| model.as_str().map(str::to_owned)),
+        progress: object(kept.summary.progress),
+        metrics: object(kept.summary.metrics),
+        exit: report.as_ref().map(|report| report.exit),
+        output: kept.output.map(|path| path.display().to_string()),
+        left: report
             .iter()
-            .chain(&looked.stages)
-            .map(|(stage, report)| stage_object(stage, report));
-        let document = Document {
-            schema: 1,
-            command: "run",
-            ok: code == 0,
-            elapsed_ms: start.elapsed().as_millis() as u64,
-            run: kept.id,
-            plugin: Some(wanted.config.code.clone()),
-            version: Some(wanted.config.version.to_string()),
-            action: Some(wanted.action.name.clone()),
-            mode: Some("local"),
-            environment: Some(EnvironmentObject {
-                python: ready.interpreter.full_version(),
-                executable: ready.interpreter.executable.display().to_string(),
-                managed: ready.managed,
-                note: ready.note.clone(),
-            }),
-            stages: stages.chain([stage_object(action::STAGE, &node)]).collect(),
-            reused,
-            ending: report.as_ref().map(|report| ending_name(&report.ending)),
-            result: value("value").unwrap_or_default(),
-            model: value("model").and_then(|model| model.as_str().map(str::to_owned)),
-            progress: object(kept.summary.progress),
-            metrics: object(kept.summary.metrics),
-            exit: report.as_ref().map(|report| report.exit),
-            output: kept.output.map(|path| path.display().to_string()),
-            left: report
-                .iter()
-                .flat_map(|report| &report.left)
-                .map(|left| left.name.clone())
-                .collect(),
-            notes,
-            error: report.as_ref().and_then(|report| match &report.ending {
-                Ending::Raised(raised) => serde_json::to_value(raised).ok(),
-                _ => None,
-            }),
-            errors: failure
-                .iter()
-                .flat_map(flatten)
-                .map(ErrorObject::from)
-                .collect(),
-        };
+            .flat_map(|report| &report.left)
+            .map(|left| left.name.clone())
+            .collect(),
+        notes,
+        error: report.as_ref().and_then(|report| match &report.ending {
+            Ending::Raised(raised) => serde_json::to_value(raised).ok(),
+            _ => None,
+        }),
+        ..Document::of(&wanted.action.name)
+    };
+    let more = kept.id.map(|id| format!("synapse runs show {id}"));
+    conclude(app, live, document, failure.as_ref(), more.as_deref())
+}
+
+/// Tells what came of a run; `more` is the command that shows all of it. Returns the exit code.
+pub(super) fn conclude(
+    app: &App,
+    live: &LiveRun,
+    mut document: Document,
+    failure: Option<&Failure>,
+    more: Option<&str>,
+) -> u8 {
+    let code = failure.map_or(0, |failure| error::exit_code(failure.kind));
+    document.ok = code == 0;
+    let all = failure.into_iter().flat_map(flatten);
+    document.errors = all.map(ErrorObject::from).collect();
+    if app.output.is_machine() {
         Printer::stdout(&app.output).json(&document);
         return code;
     }
-    for note in &notes {
+    for note in &document.notes {
         notice(app, note);
     }
-    match &failure {
+    match failure {
         None => {
-            if reused {
+            if document.reused {
                 live.line("the result of an earlier equal run:");
             }
-            live.line(view::result(&value("value").unwrap_or_default()));
+            live.line(view::result(&document.result));
         }
         Some(failure) if failure.kind == FailureKind::Cancelled => {
             Printer::stderr(&app.output).line(&failure.message);
         }
         Some(failure) => {
             let mut failure = failure.clone();
-            if matches!(
-                report.map(|report| report.ending),
-                Some(Ending::Killed { .. })
-            ) {
+            if document.ending.as_deref() == Some("killed") {
                 // Where Python was has been printed by the process itself.
                 let first = failure.message.lines().next().unwrap_or_default();
                 failure.message = first.to_owned();
@@ -530,16 +401,14 @@ fn finish(app: &App, live: &LiveRun, done: Done<'_>) -> u8 {
             error::print(&mut Printer::stderr(&app.output), &failure);
         }
     }
-    if let (Some(id), Some(_)) = (kept.id, &failure) {
-        live.line(format!(
-            "`synapse runs show {id}` shows what it printed and logged"
-        ));
+    if let (Some(more), Some(_)) = (more, failure) {
+        live.line(format!("`{more}` shows what it printed and logged"));
     }
     code
 }
 
 /// Nothing at all as an object without keys.
-fn object(value: Value) -> Value {
+pub(super) fn object(value: Value) -> Value {
     if value.is_null() { json!({}) } else { value }
 }
 
@@ -555,17 +424,5 @@ fn stage_object(stage: &str, report: &NodeReport) -> StageObject {
         decision,
         reasons,
         ms: report.ms,
-    }
-}
-
-fn ending_name(ending: &Ending) -> &'static str {
-    match ending {
-        Ending::Returned(_) => "returned",
-        Ending::Raised(_) => "raised",
-        Ending::Exited { .. } => "exited",
-        Ending::Killed { .. } => "killed",
-        Ending::OutOfMemory { .. } => "out-of-memory",
-        Ending::TimedOut { .. } => "timed-out",
-        Ending::Interrupted { .. } => "interrupted",
     }
 }

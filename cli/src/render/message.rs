@@ -15,6 +15,7 @@ pub fn of_event(event: &RunEvent) -> Message {
     whole.insert("type".to_owned(), event.kind.clone().into());
     let level = event.level.as_deref().unwrap_or("info");
     whole.insert("level".to_owned(), level.into());
+    whole.insert("time".to_owned(), event.time.into());
     if let Some(step) = &event.step {
         whole.insert("step".to_owned(), step.clone().into());
     }

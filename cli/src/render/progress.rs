@@ -9,6 +9,7 @@ use std::{
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use synapse_engine::{Event, EventSink, reason};
 
+use super::size;
 use crate::args::Output;
 
 /// Shows events as they come.
@@ -87,6 +88,10 @@ impl Live {
                     |pid| format!("process {pid}"),
                 );
                 bar.println(format!("{} {} waits for {pid}", node.stage, node.subject));
+            }
+            Event::Progress { node, done, total } if *total > 0 => {
+                let (done, total) = (size(*done), size(*total));
+                bar.set_message(format!("{} {} {done} of {total}", node.stage, node.subject));
             }
             Event::Finished { .. } | Event::Failed { .. } | Event::Skipped { .. } => bar.inc(1),
             Event::Note { message } => bar.println(message),

@@ -9,7 +9,7 @@ use std::{
 };
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use synapse_engine::Failure;
 use synapse_rules::worker::{
@@ -291,6 +291,15 @@ pub struct Document {
     pub action: Option<String>,
     /// Where it ran.
     pub mode: Option<&'static str>,
+    /// The saved login, or host, of a platform that ran it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub profile: Option<String>,
+    /// Its id there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub job: Option<String>,
+    /// How it stands there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<String>,
     /// What it ran in.
     pub environment: Option<EnvironmentObject>,
     /// Every stage, whether its result was found.
@@ -299,7 +308,7 @@ pub struct Document {
     pub reused: bool,
     /// How it ended: `returned`, `raised`, `exited`, `killed`, `out-of-memory`, `timed-out`,
     /// `interrupted`.
-    pub ending: Option<&'static str>,
+    pub ending: Option<String>,
     /// What the action returned.
     pub result: Value,
     /// The class of a result that is a model.
@@ -326,15 +335,28 @@ impl Document {
     /// The document of a run that failed before it had begun.
     pub fn failed(action: Option<&str>, failure: &Failure, elapsed_ms: u64) -> Self {
         Self {
+            action: action.map(str::to_owned),
+            elapsed_ms,
+            errors: super::failed::errors(failure),
+            ..Self::of("")
+        }
+    }
+
+    /// The document of a run of an action of which nothing else is known.
+    pub fn of(action: &str) -> Self {
+        Self {
             schema: 1,
             command: "run",
             ok: false,
-            elapsed_ms,
+            elapsed_ms: 0,
             run: None,
             plugin: None,
             version: None,
-            action: action.map(str::to_owned),
+            action: Some(action.to_owned()),
             mode: None,
+            profile: None,
+            job: None,
+            status: None,
             environment: None,
             stages: Vec::new(),
             reused: false,
@@ -348,13 +370,13 @@ impl Document {
             left: Vec::new(),
             notes: Vec::new(),
             error: None,
-            errors: super::failed::errors(failure),
+            errors: Vec::new(),
         }
     }
 }
 
 /// What an action ran in.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct EnvironmentObject {
     /// Version of Python.
     pub python: String,

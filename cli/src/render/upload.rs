@@ -140,7 +140,11 @@ fn without(printer: &mut Printer, report: &PluginReport) {
     if matches!(wheel::backend_of(plugin), Ok(None)) {
         let what = "no wheel: no pyproject.toml of it names a build backend";
         let subject = plugin.subject();
-        printer.line(format!("{:>10} {}", "", paint(DIM, format!("{subject}: {what}"))));
+        printer.line(format!(
+            "{:>10} {}",
+            "",
+            paint(DIM, format!("{subject}: {what}"))
+        ));
     }
 }
 
@@ -182,7 +186,10 @@ pub fn summary(printer: &mut Printer, reports: &[PluginReport], elapsed_ms: u64)
         parts.push(format!("{there} there already"));
     }
     if failed > 0 {
-        parts.push(paint(BAD, format!("{} not uploaded", count(failed, "plugin"))));
+        parts.push(paint(
+            BAD,
+            format!("{} not uploaded", count(failed, "plugin")),
+        ));
     }
     if parts.is_empty() {
         parts.push("nothing to do".to_owned());

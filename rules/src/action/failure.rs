@@ -22,7 +22,7 @@ pub fn failure(report: &Report, action: &str) -> Option<Failure> {
     let python = |code: &str, what: String| Failure::new(FailureKind::Python, code, what);
     Some(match &report.ending {
         Ending::Returned(_) => return None,
-        Ending::Raised(raised) => of_raised(raised, action),
+        Ending::Raised(raised) => self::raised(raised, action),
         Ending::Exited {
             code,
             said: Some(said),
@@ -101,7 +101,8 @@ pub fn failure(report: &Report, action: &str) -> Option<Failure> {
     })
 }
 
-fn of_raised(raised: &Raised, action: &str) -> Failure {
+/// The failure of an action that raised.
+pub fn raised(raised: &Raised, action: &str) -> Failure {
     let Raised {
         kind,
         class,

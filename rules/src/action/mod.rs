@@ -5,7 +5,7 @@ mod failure;
 mod rule;
 mod surroundings;
 
-pub use failure::{failure, frames, refused};
+pub use failure::{failure, frames, raised, refused};
 pub use rule::{Execute, RunNode, STAGE};
 pub use surroundings::{Surroundings, surroundings};
 

@@ -1,6 +1,6 @@
 //! Owns the archive of a plugin: writing it reproducibly ([`mod@pack`]), the ZIP container ([`mod@zip`])
-//! and compressed streams ([`deflate`]) beneath, reading archives made by others ([`read`]), and
-//! the content digest by which two archives are the same release.
+//! and compressed streams ([`deflate`]) beneath, reading archives made by others ([`read`]),
+//! unpacking them, and the content digest by which two archives are the same release.
 
 pub mod deflate;
 mod inspect;
@@ -16,12 +16,14 @@ mod source;
 mod stream;
 #[cfg(test)]
 pub(crate) mod tests;
+mod unpack;
 pub mod zip;
 
 pub use inspect::{inspect, inspect_config};
 pub use pack::{NoStreams, PackError, PackFile, Packed, Streams, pack};
 pub use rule::{ArchiveNode, CREDENTIAL, EDITED, RULE};
 pub use synapse_engine::{store::Stream, tree::tree_digest as content_digest};
+pub use unpack::unpack;
 
 /// Whether `path` may name a file of an archive: relative, of plain components separated by `/`,
 /// without NUL or backslash, not starting with a drive letter.

@@ -18,6 +18,9 @@ use zip::{
 
 use super::{content_digest, valid_path};
 
+/// Bytes read at a time.
+pub(super) const BUFFER: usize = 1 << 18;
+
 /// A file of an archive.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Entry {
@@ -72,6 +75,14 @@ pub enum ReadError {
         path: String,
         /// What is wrong with it.
         reason: &'static str,
+    },
+    /// An entry cannot be written where it is unpacked to.
+    #[error("cannot unpack {path:?}: {error}")]
+    Write {
+        /// Its path.
+        path: String,
+        /// What the system said.
+        error: io::Error,
     },
     /// It holds more than the limits allow: perhaps made to exhaust who opens it.
     #[error("the archive holds {what} than is accepted")]
@@ -128,15 +139,27 @@ pub fn content(path: &Path) -> Result<Digest, ReadError> {
 
 /// Like [`entries`], within given limits.
 pub fn entries_within(path: &Path, limits: &Limits) -> Result<Vec<Entry>, ReadError> {
-    let file = File::open(path)?;
+    let (mut archive, files) = open(File::open(path)?, limits)?;
+    let mut buffer = vec![0; BUFFER];
+    let mut entries = Vec::with_capacity(files.len());
+    for file in files {
+        entries.push(read(&mut archive, file, &mut buffer, &mut |_| Ok(()))?);
+    }
+    entries.sort_unstable();
+    Ok(entries)
+}
+
+/// Checks all that can be told without reading the entries themselves; returns the files.
+pub(super) fn open(file: File, limits: &Limits) -> Result<(Archive, Vec<Checked>), ReadError> {
     let length = file.metadata()?.len();
+    let look = file.try_clone()?;
     // Bytes before the first entry are none of an archive's business.
     let config = Config {
         archive_offset: ArchiveOffset::Known(0),
     };
     // Each seek drops the buffer, and most of what is read through it are headers.
     let mut archive = ZipArchive::with_config(config, BufReader::with_capacity(1 << 10, file))?;
-    check_end(path, length, &archive)?;
+    check_end(&look, length, &archive)?;
     if archive.len() > limits.entries {
         return Err(ReadError::Bomb {
             what: "more entries",
@@ -153,34 +176,17 @@ pub fn entries_within(path: &Path, limits: &Limits) -> Result<Vec<Entry>, ReadEr
     let files = check(&mut archive, allowed)?;
     // Local headers against the directory, overlaps, entries that are not in the directory.
     archive.validate_header_consistency()?;
-    let mut buffer = vec![0; 1 << 18];
-    let mut entries = Vec::with_capacity(files.len());
-    for (index, path, executable, size) in files {
-        let digest = read(&mut archive, index, (&path, size), &mut buffer)?;
-        entries.push(Entry {
-            path,
-            executable,
-            size,
-            digest,
-        });
-    }
-    entries.sort_unstable();
-    Ok(entries)
+    Ok((archive, files))
 }
 
 /// Checks that the directory is where the end of the archive says, ends there, and that nothing
 /// follows, so that no reader can find another one.
-fn check_end(
-    path: &Path,
-    length: u64,
-    archive: &ZipArchive<BufReader<File>>,
-) -> Result<(), ReadError> {
+fn check_end(file: &File, length: u64, archive: &Archive) -> Result<(), ReadError> {
     let fail = || {
         Err(ReadError::Format(
             "its directory is not at its end".to_owned(),
         ))
     };
-    let file = File::open(path)?;
     let number = |bytes: &[u8]| {
         bytes
             .iter()
@@ -224,13 +230,14 @@ fn check_end(
     }
 }
 
-type Checked = (usize, String, bool, u64);
+/// An archive that is open.
+pub(super) type Archive = ZipArchive<BufReader<File>>;
+
+/// A file of it: number, path, executable, size.
+pub(super) type Checked = (usize, String, bool, u64);
 
 /// Checks what the directory says: names, kinds, sizes. Returns the files.
-fn check(
-    archive: &mut ZipArchive<BufReader<File>>,
-    allowed: u64,
-) -> Result<Vec<Checked>, ReadError> {
+fn check(archive: &mut Archive, allowed: u64) -> Result<Vec<Checked>, ReadError> {
     let mut files = Vec::with_capacity(archive.len());
     let mut names = HashSet::with_capacity(archive.len());
     let mut total: u64 = 0;
@@ -294,13 +301,13 @@ fn check(
     Ok(files)
 }
 
-/// Hashes an entry, which must have exactly the size that was announced.
-fn read(
-    archive: &mut ZipArchive<BufReader<File>>,
-    index: usize,
-    (path, size): (&str, u64),
+/// Reads an entry, which must have exactly the size that was announced, and hands its bytes on.
+pub(super) fn read(
+    archive: &mut Archive,
+    (index, path, executable, size): Checked,
     buffer: &mut [u8],
-) -> Result<Digest, ReadError> {
+    take: &mut dyn FnMut(&[u8]) -> Result<(), ReadError>,
+) -> Result<Entry, ReadError> {
     let mut entry = archive.by_index(index)?;
     let mut hasher = blake3::Hasher::new();
     let mut total = 0;
@@ -316,13 +323,16 @@ fn read(
             break;
         }
         hasher.update(&buffer[..length]);
+        take(&buffer[..length])?;
     }
     if total != size {
         let reason = "its size is not the one that is announced";
-        return Err(ReadError::Entry {
-            path: path.to_owned(),
-            reason,
-        });
+        return Err(ReadError::Entry { path, reason });
     }
-    Ok(hasher.finalize().into())
+    Ok(Entry {
+        path,
+        executable,
+        size,
+        digest: hasher.finalize().into(),
+    })
 }

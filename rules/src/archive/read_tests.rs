@@ -10,7 +10,7 @@ use super::{
 };
 
 /// Runs Python code that makes an archive at `P` with a `ZipFile` named `z`.
-fn made(code: &str) -> tempfile::NamedTempFile {
+pub(super) fn made(code: &str) -> tempfile::NamedTempFile {
     let file = tempfile::NamedTempFile::new().unwrap();
     let code = format!(
         "import sys, warnings, zipfile\nwarnings.simplefilter('ignore')\nP = sys.argv[1]\n\

@@ -127,6 +127,8 @@ pub struct Reply {
 const REPLY: usize = 64 << 20;
 /// How often it is looked whether to stop.
 const LOOK: Duration = Duration::from_millis(25);
+/// Progress is told after so many looks.
+const TELL: u32 = 8;
 
 impl Http {
     /// A pool; nothing is opened yet. `requests` counts every request that is sent.
@@ -306,11 +308,17 @@ impl Http {
         self.requests.fetch_add(1, Ordering::Relaxed);
         let patience = self.options.patience;
         let late = async {
-            loop {
+            let mut told = 0;
+            for look in 1_u32.. {
                 tokio::time::sleep(LOOK).await;
                 let (quiet, whole) = sent.quiet();
-                if let Some(progress) = call.progress {
-                    progress(sent.bytes.load(Ordering::Relaxed));
+                let bytes = sent.bytes.load(Ordering::Relaxed);
+                if let Some(progress) = call.progress
+                    && bytes != told
+                    && look % TELL == 0
+                {
+                    told = bytes;
+                    progress(bytes);
                 }
                 let (limit, phase) = if whole {
                     (patience.reply, "no answer came")
@@ -326,6 +334,7 @@ impl Http {
                     };
                 }
             }
+            WireError::Cancelled
         };
         tokio::select! {
             biased;

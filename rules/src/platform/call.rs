@@ -15,6 +15,22 @@ const HOPS: usize = 5;
 /// What stands where a token stood.
 const HIDDEN: &str = "[hidden]";
 
+/// A text as one part of a path, whatever is in it.
+pub(super) fn part(text: &str) -> String {
+    let url = Url::parse("http://x/").map(|mut url| {
+        if let Ok(mut parts) = url.path_segments_mut() {
+            parts.clear().push(text);
+        }
+        url
+    });
+    url.map_or_else(|_| String::new(), |url| url.path()[1..].to_owned())
+}
+
+/// A text as the value of a query.
+pub(super) fn value(text: &str) -> String {
+    part(text).replace('&', "%26").replace('+', "%2B")
+}
+
 impl Platform {
     /// Reads something.
     pub fn get(&self, path: &str) -> Result<Value, PlatformError> {
@@ -279,5 +295,25 @@ impl Platform {
             .map(super::Secret::expose)
             .filter(|secret| !secret.is_empty())
             .fold(text, |text, secret| text.replace(secret, HIDDEN))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_given_stays_one_part_of_a_path() {
+        for (text, expected) in [
+            ("12", "12"),
+            ("a-b_c@1.0.0+v", "a-b_c@1.0.0+v"),
+            ("a/b?c#d", "a%2Fb%3Fc%23d"),
+            ("..", ""),
+            ("a b%", "a%20b%25"),
+            ("이", "%EC%9D%B4"),
+        ] {
+            assert_eq!(part(text), expected);
+        }
+        assert_eq!(value("a&b=c+d"), "a%26b=c%2Bd");
     }
 }

@@ -1,14 +1,29 @@
 //! Owns sending a file in chunks: it goes on where the server stands, after any interruption, also
 //! one of an earlier command.
 
+use std::path::Path;
+
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{Platform, PlatformError, send::CHUNK};
 use crate::{
-    client::{Upload, Watch},
+    client::Watch,
     http::{Body, FilePart, Form, WireError},
 };
+
+/// A file to bring to the server.
+#[derive(Debug, Clone, Copy)]
+pub struct Parcel<'a> {
+    /// Where it lies.
+    pub path: &'a Path,
+    /// What it is called there.
+    pub name: &'a str,
+    /// Its length in bytes.
+    pub size: u64,
+    /// Its MD5, 32 hex digits: the server refuses what has another.
+    pub md5: &'a str,
+}
 
 /// How an upload stands at the server.
 struct Begun {
@@ -18,14 +33,14 @@ struct Begun {
 }
 
 impl Platform {
-    /// Brings the archive to the server; returns the id of the finished upload.
-    pub(super) fn send_chunks(
+    /// Brings a file to the server; returns the id of the finished upload.
+    pub fn send_file(
         &self,
-        upload: &Upload<'_>,
+        parcel: &Parcel<'_>,
         watch: &dyn Watch,
     ) -> Result<String, PlatformError> {
         let mut begun = match watch.begun() {
-            Some(id) => self.begun(&id, upload.size)?,
+            Some(id) => self.begun(&id, parcel.size)?,
             None => None,
         };
         let mut tries = self.http.options().retry.tries();
@@ -33,8 +48,8 @@ impl Platform {
             let before = begun.as_ref().map_or(0, |begun| begun.offset);
             let outcome = match &begun {
                 Some(begun) if begun.complete => return Ok(begun.id.clone()),
-                Some(begun) if begun.offset == upload.size => self.complete(begun, upload),
-                other => self.chunk(other.as_ref(), upload, watch),
+                Some(begun) if begun.offset == parcel.size => self.complete(begun, parcel),
+                other => self.chunk(other.as_ref(), parcel, watch),
             };
             match outcome {
                 Ok(now) => {
@@ -59,7 +74,7 @@ impl Platform {
                     };
                     self.http.sleep(wait)?;
                     if let Some(known) = &begun {
-                        begun = self.begun(&known.id, upload.size)?;
+                        begun = self.begun(&known.id, parcel.size)?;
                     }
                     if begun.as_ref().is_some_and(|begun| begun.offset > before) {
                         tries = self.http.options().retry.tries();
@@ -91,7 +106,7 @@ impl Platform {
     fn chunk(
         &self,
         begun: Option<&Begun>,
-        upload: &Upload<'_>,
+        parcel: &Parcel<'_>,
         watch: &dyn Watch,
     ) -> Result<Begun, PlatformError> {
         let begin = begun.map_or(0, |begun| begun.offset);
@@ -99,15 +114,14 @@ impl Platform {
             Some(begun) => format!("chunked_upload/{}/", begun.id),
             None => "chunked_upload/".to_owned(),
         };
-        let name = format!("{}.zip", upload.slot.code);
         let body = Body::Form(Form {
-            fields: vec![("filename", name.clone())],
+            fields: vec![("filename", parcel.name.to_owned())],
             file: Some(FilePart {
-                path: upload.archive,
-                name: &name,
+                path: parcel.path,
+                name: parcel.name,
                 begin,
-                len: CHUNK.min(upload.size - begin),
-                total: Some(upload.size),
+                len: CHUNK.min(parcel.size - begin),
+                total: Some(parcel.size),
             }),
         });
         let progress = |bytes: u64| watch.progress(begin + bytes);
@@ -115,9 +129,9 @@ impl Platform {
         self.stands(&self.read(&reply)?)
     }
 
-    fn complete(&self, begun: &Begun, upload: &Upload<'_>) -> Result<Begun, PlatformError> {
+    fn complete(&self, begun: &Begun, parcel: &Parcel<'_>) -> Result<Begun, PlatformError> {
         let path = format!("chunked_upload/{}/", begun.id);
-        let body = Body::Json(json!({"md5": upload.md5}));
+        let body = Body::Json(json!({"md5": parcel.md5}));
         // Finishing what is finished changes nothing.
         let value = self.json(Method::POST, &path, body, true)?;
         Ok(Begun {

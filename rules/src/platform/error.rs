@@ -115,6 +115,16 @@ impl PlatformError {
         }
     }
 
+    /// As what a publish must know of a look: nothing that was asked for can be in doubt.
+    pub(crate) fn of_read(self) -> ClientError {
+        match self.of_publish() {
+            ClientError::Ambiguous(what) | ClientError::Exists(what) => {
+                ClientError::Unavailable(what)
+            }
+            other => other,
+        }
+    }
+
     /// As what a publish must know of it.
     pub(crate) fn of_publish(self) -> ClientError {
         let what = self.to_string();

@@ -3,7 +3,10 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{Platform, PlatformError};
+use super::{
+    Platform, PlatformError,
+    call::{part, value},
+};
 use crate::http::Body;
 
 /// A run to be asked for.
@@ -38,9 +41,14 @@ impl Platform {
     /// Asks for a run, once; returns the job, or the result of one that is over at once. After a
     /// doubt, look for the job with [`Platform::job_of`] before asking again.
     pub fn run(&self, request: &JobRequest) -> Result<Value, PlatformError> {
-        let path = format!("plugins/{}/run/", request.plugin);
+        let path = format!("plugins/{}/run/", part(&request.plugin));
+        // Ids are numbers on most platforms, and those take nothing else.
+        let agent = request.agent.as_ref().map(|agent| match agent.parse() {
+            Ok(number) => Value::Number(number),
+            Err(_) => Value::String(agent.clone()),
+        });
         let body = json!({
-            "agent": request.agent,
+            "agent": agent,
             "action": request.action,
             "params": request.params,
             "debug": request.debug,
@@ -54,12 +62,12 @@ impl Platform {
 
     /// A job.
     pub fn job(&self, id: &str) -> Result<Value, PlatformError> {
-        self.get(&format!("jobs/{id}/"))
+        self.get(&format!("jobs/{}/", part(id)))
     }
 
     /// The job that was asked for under an id of our choice. None when there is none.
     pub fn job_of(&self, client_id: &str) -> Result<Option<Value>, PlatformError> {
-        let found = self.list(&format!("jobs/?client_id={client_id}"))?;
+        let found = self.list(&format!("jobs/?client_id={}", value(client_id)))?;
         // A server that does not know the filter lists everything.
         Ok(found
             .into_iter()
@@ -68,7 +76,7 @@ impl Platform {
 
     /// The newest jobs, at most `limit` of them.
     pub fn jobs(&self, plugin: Option<&str>, limit: u32) -> Result<Value, PlatformError> {
-        let plugin = plugin.map(|plugin| format!("&plugin={plugin}"));
+        let plugin = plugin.map(|plugin| format!("&plugin={}", value(plugin)));
         self.get(&format!(
             "jobs/?limit={limit}{}",
             plugin.unwrap_or_default()
@@ -78,7 +86,7 @@ impl Platform {
     /// Asks for a job to end.
     pub fn stop(&self, id: &str) -> Result<Value, PlatformError> {
         let body = Body::Json(json!({"status": "STOPPED"}));
-        self.json(Method::PATCH, &format!("jobs/{id}/"), body, true)
+        self.json(Method::PATCH, &format!("jobs/{}/", part(id)), body, true)
     }
 
     /// What a job says as it comes, as the bytes of server-sent events; `last` goes on after an
@@ -91,6 +99,10 @@ impl Platform {
     ) -> Result<(), PlatformError> {
         let mut headers = vec![("accept", "text/event-stream".to_owned())];
         headers.extend(last.map(|last| ("last-event-id", last.to_owned())));
-        self.stream(&format!("jobs/{id}/tail_console_logs/"), &headers, take)
+        self.stream(
+            &format!("jobs/{}/tail_console_logs/", part(id)),
+            &headers,
+            take,
+        )
     }
 }

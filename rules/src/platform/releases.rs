@@ -5,7 +5,10 @@ use std::{fs::File, io::Write};
 use serde_json::Value;
 use synapse_engine::Digest;
 
-use super::{Feature, Platform, PlatformError};
+use super::{
+    Feature, Platform, PlatformError,
+    call::{part, value as query},
+};
 use crate::{
     archive,
     client::{Backend, ClientError, Release, Slot, Upload, Watch},
@@ -22,13 +25,13 @@ impl Backend for Platform {
     }
 
     fn releases(&self, code: &str) -> Result<Vec<Release>, ClientError> {
-        let path = format!("plugin_releases/?plugin={code}");
+        let path = format!("plugin_releases/?plugin={}", query(code));
         self.listed(&path, Some(code))
-            .map_err(PlatformError::of_publish)
+            .map_err(PlatformError::of_read)
     }
 
     fn find(&self, slot: &Slot) -> Result<Option<Release>, ClientError> {
-        self.in_slot(slot).map_err(PlatformError::of_publish)
+        self.in_slot(slot).map_err(PlatformError::of_read)
     }
 
     fn content(&self, release: &Release) -> Result<Digest, ClientError> {
@@ -36,12 +39,12 @@ impl Backend for Platform {
             return Ok(content);
         }
         self.fetched_content(release)
-            .map_err(PlatformError::of_publish)
+            .map_err(PlatformError::of_read)
     }
 
     fn all(&self) -> Result<Vec<Release>, ClientError> {
         self.listed("plugin_releases/", None)
-            .map_err(PlatformError::of_publish)
+            .map_err(PlatformError::of_read)
     }
 
     fn create(&self, upload: &Upload<'_>) -> Result<Release, ClientError> {
@@ -75,8 +78,11 @@ impl Platform {
         } = slot;
         let variant = variant.as_ref().map(|variant| format!("+{variant}"));
         let path = format!(
-            "plugin_releases/{code}@{version}{}/?debug={debug}",
-            variant.as_deref().unwrap_or_default()
+            "plugin_releases/{}/?debug={debug}",
+            part(&format!(
+                "{code}@{version}{}",
+                variant.as_deref().unwrap_or_default()
+            ))
         );
         let found = match self.get(&path) {
             Ok(value) => Some(self.release(&value, Some(code))?),
@@ -88,7 +94,10 @@ impl Platform {
         if found.is_some() || (!debug && variant.is_none()) || self.can(Feature::ChunkedRelease)? {
             return Ok(found);
         }
-        let all = self.listed(&format!("plugin_releases/?plugin={code}"), Some(code))?;
+        let all = self.listed(
+            &format!("plugin_releases/?plugin={}", query(code)),
+            Some(code),
+        )?;
         Ok(all
             .into_iter()
             .rev()

@@ -3,7 +3,7 @@
 
 use reqwest::Method;
 
-use super::{Feature, Platform, PlatformError, releases::CONTENT_KEY};
+use super::{Feature, Platform, PlatformError, chunks::Parcel, releases::CONTENT_KEY};
 use crate::{
     client::{ClientError, Release, Upload, Watch},
     http::{Body, FilePart, Form},
@@ -18,9 +18,24 @@ pub(super) fn send(
     upload: &Upload<'_>,
     watch: &dyn Watch,
 ) -> Result<Release, ClientError> {
-    let chunked = upload.size > CHUNK && platform.can(Feature::ChunkedRelease).map_err(before)?;
+    let name = format!("{}-{}.zip", upload.slot.code, upload.slot.version);
+    // Before the release itself is asked for, nothing can be in doubt.
+    let chunked = upload.size > CHUNK
+        && platform
+            .can(Feature::ChunkedRelease)
+            .map_err(PlatformError::of_read)?;
     let id = if chunked {
-        Some(platform.send_chunks(upload, watch).map_err(before)?)
+        let parcel = Parcel {
+            path: upload.archive,
+            name: &name,
+            size: upload.size,
+            md5: upload.md5,
+        };
+        Some(
+            platform
+                .send_file(&parcel, watch)
+                .map_err(PlatformError::of_read)?,
+        )
     } else {
         None
     };
@@ -35,7 +50,6 @@ pub(super) fn send(
     if let Some(requirements) = upload.requirements {
         fields.push(("requirements", requirements.to_owned()));
     }
-    let name = format!("{}-{}.zip", upload.slot.code, upload.slot.version);
     let file = match &id {
         Some(id) => {
             fields.push(("chunked_upload", id.clone()));
@@ -64,14 +78,6 @@ pub(super) fn send(
         .release(&value, Some(&upload.slot.code))
         .map_err(doubt)?;
     verified(release, upload)
-}
-
-/// Before the release itself is asked for, nothing can be in doubt.
-fn before(error: PlatformError) -> ClientError {
-    match error.of_publish() {
-        ClientError::Ambiguous(what) => ClientError::Unavailable(what),
-        other => other,
-    }
 }
 
 /// The release, if it is made of what was sent.

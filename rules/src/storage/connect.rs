@@ -110,7 +110,9 @@ impl Storage {
                 }
                 Err(mpsc::RecvTimeoutError::Timeout) => meanwhile(),
                 Err(mpsc::RecvTimeoutError::Disconnected) => {
-                    return Err(Failure::bug("a call to an object store ended without a word"));
+                    return Err(Failure::bug(
+                        "a call to an object store ended without a word",
+                    ));
                 }
             }
         }
@@ -212,9 +214,8 @@ fn options(
     let mut endpoint = None;
     match place.scheme {
         Scheme::S3 => {
-            endpoint = own("endpoint").or_else(|| {
-                variable(&["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"])
-            });
+            endpoint = own("endpoint")
+                .or_else(|| variable(&["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"]));
             let region = own("region").or_else(|| variable(&["AWS_REGION", "AWS_DEFAULT_REGION"]));
             set("bucket", &place.authority);
             set("region", region.as_deref().unwrap_or("us-east-1"));
@@ -234,8 +235,7 @@ fn options(
             }
         }
         Scheme::Az => {
-            let account =
-                own("account_name").or_else(|| variable(&["AZURE_STORAGE_ACCOUNT_NAME"]));
+            let account = own("account_name").or_else(|| variable(&["AZURE_STORAGE_ACCOUNT_NAME"]));
             let usual = account
                 .as_ref()
                 .map(|account| format!("https://{account}.blob.core.windows.net"));
@@ -244,13 +244,16 @@ fn options(
                 let what = format!("{} names no account", place.shown());
                 return Err(Failure::user("storage-url", what)
                     .at(place.location())
-                    .hint("set account_name in the profile's storages, or AZURE_STORAGE_ACCOUNT_NAME"));
+                    .hint(
+                        "set account_name in the profile's storages, or AZURE_STORAGE_ACCOUNT_NAME",
+                    ));
             }
             set("container", &place.authority);
             if let Some(account) = &account {
                 set("account_name", account);
             }
-            if let (None, Some(key)) = (own("account_key"), variable(&["AZURE_STORAGE_ACCOUNT_KEY"]))
+            if let (None, Some(key)) =
+                (own("account_key"), variable(&["AZURE_STORAGE_ACCOUNT_KEY"]))
             {
                 set("account_key", &key);
             }
@@ -318,9 +321,8 @@ fn asks_instance(variables: &Variables) -> bool {
 /// A machine without such a service may leave the question without an answer for minutes.
 fn instance_answers(address: &str) -> bool {
     let patience = Duration::from_millis(300);
-    std::net::SocketAddr::from_str(address).is_ok_and(|address| {
-        std::net::TcpStream::connect_timeout(&address, patience).is_ok()
-    })
+    std::net::SocketAddr::from_str(address)
+        .is_ok_and(|address| std::net::TcpStream::connect_timeout(&address, patience).is_ok())
 }
 
 /// Whether an endpoint sends what others can read: plain HTTP to another machine.

@@ -61,9 +61,8 @@ pub(super) fn failure(place: &Place, secrets: &[String], error: &opendal::Error)
     let all = everything(error);
     let sign = |signs: &[&'static str]| signs.iter().find(|sign| all.contains(**sign)).copied();
     let shown = place.shown();
-    let environment = |code: &str, what: String| {
-        Failure::environment(code, what).at(place.location())
-    };
+    let environment =
+        |code: &str, what: String| Failure::environment(code, what).at(place.location());
     if let Some(sign) = sign(&UNKNOWN) {
         let sign = match sign {
             "status: 401" => "401",
@@ -102,7 +101,10 @@ pub(super) fn failure(place: &Place, secrets: &[String], error: &opendal::Error)
                 .hint("the credentials must allow to read, write and look up objects there");
         }
         ErrorKind::ConfigInvalid => {
-            let what = format!("{shown} cannot be used: {}", clean(error.message(), secrets));
+            let what = format!(
+                "{shown} cannot be used: {}",
+                clean(error.message(), secrets)
+            );
             return Failure::user("storage-url", what)
                 .at(place.location())
                 .hint("check the options of the store");
@@ -217,11 +219,23 @@ mod tests {
         };
         let denied = ErrorKind::PermissionDenied;
         for (kind, text, code) in [
-            (denied, "S3Error { code: \"InvalidAccessKeyId\" }", "not-authenticated"),
+            (
+                denied,
+                "S3Error { code: \"InvalidAccessKeyId\" }",
+                "not-authenticated",
+            ),
             (denied, "S3Error { code: \"AccessDenied\" }", "not-allowed"),
-            (ErrorKind::NotFound, "S3Error { code: \"NoSuchBucket\" }", "storage-missing"),
+            (
+                ErrorKind::NotFound,
+                "S3Error { code: \"NoSuchBucket\" }",
+                "storage-missing",
+            ),
             (ErrorKind::Unexpected, "PermanentRedirect", "storage"),
-            (ErrorKind::Unexpected, "RequestTimeTooSkewed", "not-authenticated"),
+            (
+                ErrorKind::Unexpected,
+                "RequestTimeTooSkewed",
+                "not-authenticated",
+            ),
             (ErrorKind::RateLimited, "SlowDown", "rate-limited"),
             (ErrorKind::Unexpected, "whatever", "target-unavailable"),
             (ErrorKind::ConfigInvalid, "bad", "storage-url"),
@@ -240,8 +254,11 @@ mod tests {
         let text = format!("{failure:?}");
         assert!(!text.contains("canary"), "{text}");
         assert!(failure.message.ends_with("refused by ***"), "{text}");
-        let answer = Error::new(ErrorKind::Unexpected, "<html>canary-secret canary-echo</html>")
-            .with_context("response", "Parts { status: 503, headers: canary }");
+        let answer = Error::new(
+            ErrorKind::Unexpected,
+            "<html>canary-secret canary-echo</html>",
+        )
+        .with_context("response", "Parts { status: 503, headers: canary }");
         let failure = told(&answer);
         assert!(failure.message.ends_with("it answered with status 503"));
         assert!(!format!("{failure:?}").contains("canary"));

@@ -126,7 +126,9 @@ impl StoreNode {
     fn holds(&self, kept: &Kept) -> bool {
         let (operator, name) = (self.storage.operator.clone(), kept.name.clone());
         let cancel = synapse_engine::Cancel::default();
-        let said = self.storage.wait(&cancel, &|| {}, async move { operator.stat(&name).await });
+        let said = self
+            .storage
+            .wait(&cancel, &|| {}, async move { operator.stat(&name).await });
         // Whatever is wrong there shows when it is tried, and stops nothing else.
         let holds = said.is_ok_and(|said| said.is_ok_and(|s| s.content_length() == kept.size));
         if holds {
@@ -291,9 +293,8 @@ impl Node for StoreNode {
 
     fn asks(&self, known: Option<&Outcome>) -> bool {
         let kept = known.and_then(Kept::of);
-        let stale = kept.filter(|kept| {
-            self.storage.place.scheme != Scheme::File && !self.is_fresh(kept)
-        });
+        let stale =
+            kept.filter(|kept| self.storage.place.scheme != Scheme::File && !self.is_fresh(kept));
         let asks = stale.is_some();
         self.asked().known = stale;
         asks

@@ -367,8 +367,12 @@ fn decoded(text: &str) -> Result<String, Failure> {
             }
         }
     }
-    String::from_utf8(out)
-        .map_err(|_| mistake("the URL of an object store is not UTF-8", "encode it as UTF-8"))
+    String::from_utf8(out).map_err(|_| {
+        mistake(
+            "the URL of an object store is not UTF-8",
+            "encode it as UTF-8",
+        )
+    })
 }
 
 fn encoded(text: &str) -> String {

@@ -73,7 +73,10 @@ fn secrets_of_a_profile_are_in_no_text() {
     assert!(failure.message.starts_with("storages.prod: "));
     assert!(!format!("{failure:?}").contains("canary"));
     for wrong in [json!(3), json!({}), json!({"url": "s3://b", "region": []})] {
-        assert_eq!(Place::of_profile("x", &wrong).unwrap_err().code, "storage-url");
+        assert_eq!(
+            Place::of_profile("x", &wrong).unwrap_err().code,
+            "storage-url"
+        );
     }
 }
 

@@ -125,7 +125,8 @@ impl Job<'_> {
         args.push(name.into());
         args.extend(paths.iter().map(|path| self.source.join(path).into()));
         self.run(&self.python.executable, args, self.source)?;
-        let bytes = fs::read(&answer).map_err(|error| disk("the backend left no answer", &error))?;
+        let bytes =
+            fs::read(&answer).map_err(|error| disk("the backend left no answer", &error))?;
         serde_json::from_slice(&bytes)
             .map_err(|error| Failure::bug(format!("the backend's answer: {error}")))
     }
@@ -161,7 +162,8 @@ impl Job<'_> {
         let mut args = words;
         args.extend([out.clone().into(), self.source.into()]);
         let ended = self.run(&program, args, self.private.path())?;
-        let made = fs::read_dir(&out).map_err(|error| disk("cannot list what was built", &error))?;
+        let made =
+            fs::read_dir(&out).map_err(|error| disk("cannot list what was built", &error))?;
         let wheels: Vec<PathBuf> = made
             .flatten()
             .map(|entry| entry.path())

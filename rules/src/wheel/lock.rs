@@ -8,11 +8,7 @@ use synapse_engine::{
     Pending, Rule, TreeEntry,
 };
 
-use super::{
-    backend::FILE,
-    builder::Job,
-    sources::Build,
-};
+use super::{backend::FILE, builder::Job, sources::Build};
 use crate::{
     environment::building,
     python::process::Private,

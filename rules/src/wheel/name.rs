@@ -24,14 +24,19 @@ impl WheelName {
     pub fn parse(file: &str) -> Option<Self> {
         let parts: Vec<&str> = file.strip_suffix(".whl")?.split('-').collect();
         let (name, version, build, tags) = match parts[..] {
-            [name, version, python, abi, platform] => (name, version, None, [python, abi, platform]),
+            [name, version, python, abi, platform] => {
+                (name, version, None, [python, abi, platform])
+            }
             [name, version, build, python, abi, platform] => {
                 (name, version, Some(build), [python, abi, platform])
             }
             _ => return None,
         };
         let is_tag = |tag: &&str| {
-            !tag.is_empty() && tag.chars().all(|c| c.is_ascii_alphanumeric() || "._".contains(c))
+            !tag.is_empty()
+                && tag
+                    .chars()
+                    .all(|c| c.is_ascii_alphanumeric() || "._".contains(c))
         };
         let is_build = |build: &str| build.starts_with(|c: char| c.is_ascii_digit());
         let good = !name.is_empty() && tags.iter().all(is_tag) && build.is_none_or(is_build);

@@ -45,7 +45,9 @@ fn normal(entries: &[(&str, &str)], name: &str, hour: u8) -> Result<Vec<(String,
     let normalised = normalise(&built, &folder, Some("00ff")).map_err(|error| error.to_string())?;
     let text = |entry: &PackFile| fs::read_to_string(&entry.source).unwrap();
     let files = normalised.files.iter();
-    let mut files: Vec<_> = files.map(|entry| (entry.path.clone(), text(entry))).collect();
+    let mut files: Vec<_> = files
+        .map(|entry| (entry.path.clone(), text(entry)))
+        .collect();
     files.push((normalised.name.to_string(), String::new()));
     Ok(files)
 }
@@ -68,7 +70,10 @@ fn name_folders_metadata_and_record_agree() {
         ]
     );
     // One line changes, the body and the ends of lines stay.
-    assert_eq!(files[1].1, META.replace("Version: 1.0\r", "Version: 1.0+00ff\r"));
+    assert_eq!(
+        files[1].1,
+        META.replace("Version: 1.0\r", "Version: 1.0+00ff\r")
+    );
     assert_eq!(
         files[3].1,
         "Wheel-Version: 1.0\nGenerator: synapse\nTag: py3-none-any\n"

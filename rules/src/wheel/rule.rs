@@ -108,7 +108,9 @@ impl Node for WheelNode {
         let private = Private::new(&self.build.work.store.join("tmp")).map_err(failed)?;
         let folder = |name: &str| {
             let folder = private.path().join(name);
-            std::fs::create_dir(&folder).map(|()| folder).map_err(failed)
+            std::fs::create_dir(&folder)
+                .map(|()| folder)
+                .map_err(failed)
         };
         let source = folder("source")?;
         self.build.copy(context, ARCHIVE, &source)?;
@@ -124,7 +126,10 @@ impl Node for WheelNode {
         let normalised = normalised.map_err(|error| match error {
             WheelError::Disk(error) => failed(error),
             WheelError::Format(what) => {
-                let what = format!("{} made a wheel that is none: {what}", job_name(&self.build));
+                let what = format!(
+                    "{} made a wheel that is none: {what}",
+                    job_name(&self.build)
+                );
                 self.build.failure(&what)
             }
         })?;

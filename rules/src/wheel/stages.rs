@@ -74,7 +74,10 @@ pub fn prepare(wheels: &Wheels, plugin: &Plugin) -> Result<Option<Prepared>, Fai
         subject: plugin.subject(),
         folder: &folder,
         requires: &backend.requires,
-        python: [own, backend.python.clone()].into_iter().flatten().collect(),
+        python: [own, backend.python.clone()]
+            .into_iter()
+            .flatten()
+            .collect(),
         manager,
     };
     let work = Arc::new(wheels.environments.building(&wanted)?);

@@ -29,7 +29,15 @@ fn index() -> Index {
 /// `plugin upload --json` of the plugin in `place` into the folder `store` of the space.
 fn upload(space: &Space, place: &str, more: &[&str]) -> Run {
     let url = format!("file://{}", space.root().join("store").display());
-    let args = ["plugin", "upload", "--json", "--path", place, "--storage", &url];
+    let args = [
+        "plugin",
+        "upload",
+        "--json",
+        "--path",
+        place,
+        "--storage",
+        &url,
+    ];
     space.synapse(&[&args[..], more].concat())
 }
 

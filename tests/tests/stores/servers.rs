@@ -78,7 +78,10 @@ impl Server {
         stream.write_all(text.as_bytes()).unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
-        let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok());
+        let status = answer
+            .split(' ')
+            .nth(1)
+            .and_then(|status| status.parse().ok());
         let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
         (status.unwrap(), body.to_owned())
     }
@@ -114,9 +117,11 @@ impl S3 {
         };
         iam("CreateUser");
         let made = iam("CreateAccessKey");
-        iam("PutUserPolicy&PolicyName=all&PolicyDocument=%7B%22Version%22%3A%222012-10-17%22%2C\
+        iam(
+            "PutUserPolicy&PolicyName=all&PolicyDocument=%7B%22Version%22%3A%222012-10-17%22%2C\
              %22Statement%22%3A%5B%7B%22Effect%22%3A%22Allow%22%2C%22Action%22%3A%22s3%3A*%22%2C\
-             %22Resource%22%3A%22*%22%7D%5D%7D");
+             %22Resource%22%3A%22*%22%7D%5D%7D",
+        );
         let field = |name: &str| {
             let rest = made.split_once(&format!("<{name}>")).unwrap().1;
             rest.split_once('<').unwrap().0.to_owned()

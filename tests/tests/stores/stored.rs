@@ -11,14 +11,22 @@ use walkdir::WalkDir;
 use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
 
 use super::{
-    entries, space,
+    entries,
     servers::{self, S3},
-    upload,
+    space, upload,
 };
 
 /// `plugin upload --json` of the plugin `tiny` into a store.
 fn store(space: &Space, storage: &str, more: &[&str]) -> synapse_tests::Run {
-    let args = ["plugin", "upload", "--json", "--path", "tiny", "--storage", storage];
+    let args = [
+        "plugin",
+        "upload",
+        "--json",
+        "--path",
+        "tiny",
+        "--storage",
+        storage,
+    ];
     space.synapse(&[&args[..], more].concat())
 }
 
@@ -59,7 +67,10 @@ fn holding(folder: &Path, text: &str) -> Vec<PathBuf> {
         let bytes = fs::read(path).unwrap_or_default();
         bytes.windows(text.len()).any(|own| own == text.as_bytes())
     };
-    files.map(walkdir::DirEntry::into_path).filter(has).collect()
+    files
+        .map(walkdir::DirEntry::into_path)
+        .filter(has)
+        .collect()
 }
 
 fn configure(space: &Space, storages: &Value) {
@@ -90,14 +101,23 @@ fn s3_takes_each_object_once_in_parts_and_proves_it() {
     assert_eq!(own["url"], format!("s3://plugins/dev/dev-{md5}.zip"));
     // While the receipt is fresh nothing is asked; asked to, it is one look.
     let again = store(&space, url, &[]).expect(0).json();
-    assert_eq!((totals(&again, "requests"), totals(&again, "nodes_run")), (0, 0));
+    assert_eq!(
+        (totals(&again, "requests"), totals(&again, "nodes_run")),
+        (0, 0)
+    );
     let asked = store(&space, url, &["--verify"]).expect(0).json();
-    assert_eq!((totals(&asked, "requests"), totals(&asked, "bytes_sent")), (1, 0));
+    assert_eq!(
+        (totals(&asked, "requests"), totals(&asked, "bytes_sent")),
+        (1, 0)
+    );
     // Whoever knows nothing finds it by its tag.
     space.set_home("other");
     let found = store(&space, url, &[]).expect(0).json();
     assert_eq!(objects(&found), [is("archive", "there", "etag")]);
-    assert_eq!((totals(&found, "requests"), totals(&found, "bytes_sent")), (1, 0));
+    assert_eq!(
+        (totals(&found, "requests"), totals(&found, "bytes_sent")),
+        (1, 0)
+    );
     for text in [&s3.secret, &s3.key] {
         assert_eq!(holding(space.root(), text), Vec::<PathBuf>::new());
     }
@@ -113,20 +133,58 @@ fn what_is_wrong_with_a_store_is_said_in_one_sentence_without_secrets() {
     let unreachable = format!("s3://plugins/x?endpoint=http://127.0.0.1:{nobody}");
     let (key, secret) = (s3.key.as_str(), s3.secret.as_str());
     for (own, url, code, what) in [
-        ((key, "canary-secret"), "s3://plugins/x", "not-authenticated", "SignatureDoesNotMatch"),
-        (("canary-key", "canary-secret"), "s3://plugins/x", "not-authenticated", "InvalidAccessKeyId"),
-        (("", ""), "s3://plugins/x", "not-authenticated", "no credentials"),
-        ((key, secret), "s3://nowhere/x", "storage-missing", "no bucket nowhere"),
-        ((key, secret), &unreachable, "target-unavailable", "Connection refused"),
+        (
+            (key, "canary-secret"),
+            "s3://plugins/x",
+            "not-authenticated",
+            "SignatureDoesNotMatch",
+        ),
+        (
+            ("canary-key", "canary-secret"),
+            "s3://plugins/x",
+            "not-authenticated",
+            "InvalidAccessKeyId",
+        ),
+        (
+            ("", ""),
+            "s3://plugins/x",
+            "not-authenticated",
+            "no credentials",
+        ),
+        (
+            (key, secret),
+            "s3://nowhere/x",
+            "storage-missing",
+            "no bucket nowhere",
+        ),
+        (
+            (key, secret),
+            &unreachable,
+            "target-unavailable",
+            "Connection refused",
+        ),
     ] {
-        let mut command = space.command(&["plugin", "upload", "--json", "--path", "tiny", "--storage", url]);
-        let done = command.env("AWS_ACCESS_KEY_ID", own.0).env("AWS_SECRET_ACCESS_KEY", own.1);
+        let mut command = space.command(&[
+            "plugin",
+            "upload",
+            "--json",
+            "--path",
+            "tiny",
+            "--storage",
+            url,
+        ]);
+        let done = command
+            .env("AWS_ACCESS_KEY_ID", own.0)
+            .env("AWS_SECRET_ACCESS_KEY", own.1);
         let run: synapse_tests::Run = done.output().unwrap().into();
         let document = run.clone().expect(3).json();
         let errors = document["errors"].as_array().unwrap();
         assert_eq!(errors.len(), 1, "{document:#}");
         assert_eq!(errors[0]["code"], code, "{document:#}");
-        assert!(errors[0]["message"].as_str().unwrap().contains(what), "{document:#}");
+        assert!(
+            errors[0]["message"].as_str().unwrap().contains(what),
+            "{document:#}"
+        );
         assert!(errors[0]["hint"].is_string() && errors[0]["where"].is_string());
         for text in ["canary", key, secret] {
             assert!(!format!("{run:?}").contains(text), "{run:?}");
@@ -158,14 +216,19 @@ fn webdav_and_a_folder_never_show_half_an_object() {
     assert!(!format!("{refused:?}").contains("canary"));
     let files = |folder: PathBuf| -> Vec<String> {
         let entries = fs::read_dir(folder).unwrap();
-        entries.map(|own| own.unwrap().file_name().into_string().unwrap()).collect()
+        entries
+            .map(|own| own.unwrap().file_name().into_string().unwrap())
+            .collect()
     };
     let md5 = document["plugins"][0]["checksum"]["md5"].as_str().unwrap();
     let name = format!("dev-{md5}.zip");
     assert_eq!(files(space.root().join("shared/in/here")), [name.clone()]);
     let archive = document["plugins"][0]["archive"]["path"].as_str().unwrap();
     let archive = fs::read(archive).unwrap();
-    assert_eq!(fs::read(space.root().join("shared/in/here").join(&name)).unwrap(), archive);
+    assert_eq!(
+        fs::read(space.root().join("shared/in/here").join(&name)).unwrap(),
+        archive
+    );
 
     // A folder: what was cut short there is replaced, and what is gone comes back.
     upload(&space, "tiny", &[]).expect(0);
@@ -206,8 +269,13 @@ fn sftp_works_where_there_is_a_server() {
     assert_eq!(totals(&again, "bytes_sent"), 0);
     assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
     let stranger = space.root().join("ssh/host");
-    let refused = store(&space, &url(&space.root().join("y"), &stranger), &[]).expect(3).json();
-    assert_eq!(refused["errors"][0]["code"], "not-authenticated", "{refused:#}");
+    let refused = store(&space, &url(&space.root().join("y"), &stranger), &[])
+        .expect(3)
+        .json();
+    assert_eq!(
+        refused["errors"][0]["code"], "not-authenticated",
+        "{refused:#}"
+    );
 }
 
 /// An archive with the same files, packed by another compressor.
@@ -219,7 +287,8 @@ fn repacked(archive: &Path, to: &Path) {
         let options = SimpleFileOptions::default()
             .compression_method(CompressionMethod::Stored)
             .unix_permissions(entry.unix_mode().unwrap());
-        new.start_file(entry.name().unwrap().to_string(), options).unwrap();
+        new.start_file(entry.name().unwrap().to_string(), options)
+            .unwrap();
         std::io::copy(&mut entry, &mut new).unwrap();
     }
     new.finish().unwrap().flush().unwrap();
@@ -231,7 +300,16 @@ fn a_release_is_stored_once_under_its_version_and_never_replaced() {
     space.tiny_plugin("tiny", "tiny");
     let url = format!("file://{}", space.root().join("store").display());
     let publish = |space: &Space, more: &[&str]| {
-        let args = ["plugin", "publish", "--local", "--json", "--path", "tiny", "--storage", &url];
+        let args = [
+            "plugin",
+            "publish",
+            "--local",
+            "--json",
+            "--path",
+            "tiny",
+            "--storage",
+            &url,
+        ];
         space.synapse(&[&args[..], more].concat())
     };
     let first = publish(&space, &[]).expect(0).json();
@@ -244,7 +322,10 @@ fn a_release_is_stored_once_under_its_version_and_never_replaced() {
     assert_eq!(totals(&again, "nodes_run"), 0);
     let debug = publish(&space, &["--debug"]).expect(0).json();
     let md5 = debug["plugins"][0]["checksum"]["md5"].as_str().unwrap();
-    assert_eq!(entries(&debug, "objects")[0]["name"], format!("dev-{md5}.zip"));
+    assert_eq!(
+        entries(&debug, "objects")[0]["name"],
+        format!("dev-{md5}.zip")
+    );
     // The same files by another compressor are the same release.
     let archive = first["plugins"][0]["archive"]["path"].as_str().unwrap();
     repacked(Path::new(archive), &stored);
@@ -264,7 +345,10 @@ fn a_release_is_stored_once_under_its_version_and_never_replaced() {
 #[test]
 fn a_workspace_names_stores_that_a_profile_knows_and_no_others() {
     let mut space = space();
-    space.write("synapse-workspace.yaml", "members: [tiny]\nstorage:\n  - prod\n");
+    space.write(
+        "synapse-workspace.yaml",
+        "members: [tiny]\nstorage:\n  - prod\n",
+    );
     space.tiny_plugin("tiny", "tiny");
     space.set("AWS_ACCESS_KEY_ID", "canary-key");
     space.set("AWS_SECRET_ACCESS_KEY", "canary-secret");
@@ -275,7 +359,12 @@ fn a_workspace_names_stores_that_a_profile_knows_and_no_others() {
     let unknown = publish(&space, &[]).expect(1).json();
     let error = &unknown["errors"][0];
     assert_eq!(error["code"], "storage-unknown");
-    assert!(error["where"].as_str().unwrap().ends_with("synapse-workspace.yaml:3:5"));
+    assert!(
+        error["where"]
+            .as_str()
+            .unwrap()
+            .ends_with("synapse-workspace.yaml:3:5")
+    );
     publish(&space, &["--no-storage"]).expect(0);
     let folder = space.root().join("prod");
     let url = format!("file://{}", folder.display());
@@ -298,14 +387,21 @@ fn a_workspace_names_stores_that_a_profile_knows_and_no_others() {
         "s3://me:canary-login@plugins/x".to_owned(),
         "{url: s3://plugins/x, secret_access_key: canary-inline}".to_owned(),
     ] {
-        space.write("synapse-workspace.yaml", format!("members: [tiny]\nstorage: [{own}]\n"));
+        space.write(
+            "synapse-workspace.yaml",
+            format!("members: [tiny]\nstorage: [{own}]\n"),
+        );
         let run = publish(&space, &[]).expect(1);
         assert!(!format!("{run:?}").contains("canary"), "{run:?}");
-        let upload = space.synapse(&["plugin", "upload", "--path", "tiny"]).expect(1);
+        let upload = space
+            .synapse(&["plugin", "upload", "--path", "tiny"])
+            .expect(1);
         assert!(!format!("{upload:?}").contains("canary"), "{upload:?}");
     }
     assert!(foreign.accept().is_err());
     space.write("synapse-workspace.yaml", "members: [tiny]\n");
-    let nowhere = space.synapse(&["plugin", "upload", "--path", "tiny"]).expect(2);
+    let nowhere = space
+        .synapse(&["plugin", "upload", "--path", "tiny"])
+        .expect(2);
     assert!(nowhere.stderr.contains("--storage"), "{nowhere:?}");
 }

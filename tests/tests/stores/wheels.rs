@@ -60,7 +60,13 @@ fn stored(space: &Space) -> PathBuf {
 }
 
 /// Builds the same plugin in a folder, umask and time zone of its own; the wheel's bytes.
-fn built(pyproject: &str, manager: &str, folder: &str, umask: &str, zone: &str) -> (String, Vec<u8>) {
+fn built(
+    pyproject: &str,
+    manager: &str,
+    folder: &str,
+    umask: &str,
+    zone: &str,
+) -> (String, Vec<u8>) {
     let mut space = space();
     space.set("TZ", zone);
     space.set("LC_ALL", if zone == "UTC" { "C" } else { "C.UTF-8" });
@@ -68,11 +74,24 @@ fn built(pyproject: &str, manager: &str, folder: &str, umask: &str, zone: &str) 
     let place = format!("{folder}/plugin");
     plugin(&space, &place, pyproject, manager);
     let url = format!("file://{}", space.root().join("store").display());
-    let args = ["plugin", "upload", "--wheel", "--path", &place, "--storage", &url];
+    let args = [
+        "plugin",
+        "upload",
+        "--wheel",
+        "--path",
+        &place,
+        "--storage",
+        &url,
+    ];
     let own = space.command(&args);
     let mut shell = Command::new("sh");
-    shell.arg("-c").arg(format!("umask {umask}; exec \"$0\" \"$@\""));
-    shell.arg(own.get_program()).args(own.get_args()).env_clear();
+    shell
+        .arg("-c")
+        .arg(format!("umask {umask}; exec \"$0\" \"$@\""));
+    shell
+        .arg(own.get_program())
+        .args(own.get_args())
+        .env_clear();
     for (name, value) in own.get_envs() {
         shell.env(name, value.unwrap());
     }
@@ -154,11 +173,16 @@ fn a_wheel_agrees_with_itself_and_installs() {
     let venv = pythons::environment(&usual_python(), &folder, &[wheel], &settings).unwrap();
     let script = "import importlib.metadata as m, plugin.run; \
                   print(plugin.run.main(), m.version('tiny-plugin'), len(m.files('tiny-plugin')))";
-    let said = Command::new(venv.join("bin/python")).args(["-c", script]).output().unwrap();
+    let said = Command::new(venv.join("bin/python"))
+        .args(["-c", script])
+        .output()
+        .unwrap();
     let said = String::from_utf8(said.stdout).unwrap();
     assert!(said.starts_with(&format!("tiny 1.2.0+{md5} ")), "{said}");
     assert!(venv.join("bin/tiny").exists());
-    let check = Command::new(venv.join("bin/python")).args(["-m", "pip", "check"]).status();
+    let check = Command::new(venv.join("bin/python"))
+        .args(["-m", "pip", "check"])
+        .status();
     assert!(check.unwrap().success());
 }
 
@@ -179,7 +203,10 @@ fn a_wheel_is_built_when_its_inputs_change_and_only_where_it_is_wanted() {
     plugin(&space, "other", HATCH, "pip");
     space.replace("other/config.yaml", "code: tiny", "code: other");
     let other = upload(&space, "other", &["--wheel"]).expect(0).json();
-    assert_eq!(decision(&other, "build-environment").as_deref(), Some("hit"));
+    assert_eq!(
+        decision(&other, "build-environment").as_deref(),
+        Some("hit")
+    );
     space.append("tiny/plugin/run.py", "# changed\n");
     let edited = upload(&space, "tiny", &["--wheel"]).expect(0).json();
     assert_eq!(decision(&edited, "wheel").as_deref(), Some("run"));
@@ -192,14 +219,25 @@ fn without_a_backend_there_is_no_wheel_and_only_verbose_says_so() {
     let space = space();
     space.tiny_plugin("tiny", "tiny");
     let url = format!("file://{}", space.root().join("store").display());
-    let args = ["plugin", "upload", "--wheel", "--path", "tiny", "--storage", &url];
+    let args = [
+        "plugin",
+        "upload",
+        "--wheel",
+        "--path",
+        "tiny",
+        "--storage",
+        &url,
+    ];
     for pyproject in [None, Some("[project]\nname = \"x\"\nversion = \"1\"\n")] {
         if let Some(text) = pyproject {
             space.write("tiny/pyproject.toml", text);
         }
         let quiet = space.synapse(&args).expect(0).text();
         assert!(!quiet.contains("no wheel"), "{quiet}");
-        let verbose = space.synapse(&[&args[..], &["-v"]].concat()).expect(0).text();
+        let verbose = space
+            .synapse(&[&args[..], &["-v"]].concat())
+            .expect(0)
+            .text();
         assert!(verbose.contains("tiny: no wheel"), "{verbose}");
         let document = upload(&space, "tiny", &["--wheel"]).expect(0).json();
         assert!(document["plugins"][0].get("wheel").is_none());
@@ -218,7 +256,8 @@ fn a_build_that_fails_is_told_in_the_builders_words_and_without_secrets() {
     space.set("SYNAPSE_ACCESS_TOKEN", "canary-token");
     space.set("AWS_SECRET_ACCESS_KEY", "canary-secret");
     space.set("HTTPS_PROXY", "http://me:canary-proxy@127.0.0.1:9");
-    let pyproject = "[build-system]\nrequires = []\nbuild-backend = \"own\"\nbackend-path = [\".\"]\n";
+    let pyproject =
+        "[build-system]\nrequires = []\nbuild-backend = \"own\"\nbackend-path = [\".\"]\n";
     plugin(&space, "tiny", pyproject, "pip");
     let backend = "\
 import os, sys
@@ -230,7 +269,15 @@ def build_wheel(directory, settings=None, metadata=None):
 ";
     space.write("tiny/own.py", backend);
     let url = format!("file://{}", space.root().join("store").display());
-    let args = ["plugin", "upload", "--wheel", "--path", "tiny", "--storage", &url];
+    let args = [
+        "plugin",
+        "upload",
+        "--wheel",
+        "--path",
+        "tiny",
+        "--storage",
+        &url,
+    ];
     let said = space.synapse(&args).expect(4).text();
     assert!(!said.contains("canary"), "{said}");
     assert!(!said.contains("AKIAABCDEFGHIJKLMNOP"), "{said}");
@@ -257,7 +304,10 @@ fn regex_of(path: &Path) -> String {
 fn what_pyproject_says_wrongly_is_told_with_its_place() {
     let space = space();
     for (pyproject, place) in [
-        ("[build-system]\nbuild-backend = \"x\"\n", "pyproject.toml:2:17"),
+        (
+            "[build-system]\nbuild-backend = \"x\"\n",
+            "pyproject.toml:2:17",
+        ),
         ("[build-system\n", "pyproject.toml:1:14"),
         (
             "[build-system]\nrequires = [\"-r x\"]\nbuild-backend = \"x\"\n",
