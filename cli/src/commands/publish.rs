@@ -70,10 +70,12 @@ pub fn run(app: &App, args: &args::Publish) -> Result<u8, Failure> {
         None => None,
     };
     let storing = stores::publishing(app, args, &selected, &session)?;
+    let libraries = stores::libraries(app, &selected.root, &session)?;
     let publish = Publish {
         options: &options,
         targets: targets.clone(),
         storing: storing.as_ref(),
+        libraries: libraries.as_ref(),
         session: &session,
         workspace: &selected.workspace,
         schemas: app.schemas(&session),
