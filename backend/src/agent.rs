@@ -408,7 +408,10 @@ fn sweep(embedded: &Embedded) -> Result<(), BackendError> {
     };
     let folders = fs::read_dir(embedded.dir().join(FOLDER));
     for entry in folders.into_iter().flatten().flatten() {
-        let job = entry.file_name().to_str().and_then(|name| name.parse().ok());
+        let job = entry
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse().ok());
         let over = job.is_some_and(|job: i64| going.iter().all(|(id, _)| *id != job));
         if over && old(&entry.path()) {
             let _ = fs::remove_dir_all(entry.path());

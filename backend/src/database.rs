@@ -26,7 +26,7 @@ const LOG_PAGES: u32 = 128;
 ///
 /// Variant `''` is no variant, since NULLs never collide in a unique index. Texts that may be
 /// long live in a table of their own, so that a list of releases reads few pages.
-const MIGRATIONS: &[&str] = &[
+pub(crate) const MIGRATIONS: &[&str] = &[
     "
     CREATE TABLE release (
         id      INTEGER PRIMARY KEY AUTOINCREMENT,

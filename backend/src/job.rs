@@ -110,9 +110,7 @@ impl Embedded {
         let of_variant = |release: &&Release| release.slot.variant == asked.variant;
         let fits = |release: &&Release| {
             let own = release.slot.version.as_str();
-            version.is_none_or(|version| {
-                version == own || (version == DEBUG && release.slot.debug)
-            })
+            version.is_none_or(|version| version == own || (version == DEBUG && release.slot.debug))
         };
         let mut all_fit = all.iter().filter(of_variant).filter(fits);
         let formal = all_fit.clone().filter(|release| !release.slot.debug);

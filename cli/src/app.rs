@@ -3,7 +3,8 @@
 
 use std::{
     ffi::OsString,
-    fs::{File, OpenOptions},
+    fs::{self, File, OpenOptions},
+    io,
     path::{Path, PathBuf},
     sync::{Arc, OnceLock},
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -162,7 +163,7 @@ impl App {
     /// Removes files of the embedded backend that interrupted publishes left without a release
     /// and that are older than `margin` seconds; says how many.
     pub fn backend_leftovers(&self, margin: u64) -> Result<u64, Failure> {
-        if !self.home.backend().exists() {
+        if !self.has_backend()? {
             return Ok(0);
         }
         let collected = self.backend()?.collect(Duration::from_secs(margin));
@@ -184,6 +185,20 @@ impl App {
         Failure::environment("backend", error.to_string())
             .at(self.home.backend().display().to_string())
             .hint(error.hint().unwrap_or(usual))
+    }
+
+    /// Whether there is an embedded backend; looking makes none.
+    pub fn has_backend(&self) -> Result<bool, Failure> {
+        let folder = self.home.backend();
+        match fs::metadata(&folder) {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => {
+                let what = format!("cannot open {}: {error}", folder.display());
+                Err(Failure::environment("data", what)
+                    .hint("set SYNAPSE_HOME to a folder that you may read and write"))
+            }
+        }
     }
 
     /// The embedded backend of this user.

@@ -1,13 +1,19 @@
 //! Owns the command line: every command and option, once, for parser and help.
 
 mod backend;
+mod stores;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use synapse_rules::platform::Secret;
+
+mod account;
+
+pub use self::account::*;
 
 pub use backend::{Backend, BackendToken, Data, Scope, Serve};
+
+pub use self::stores::{Stores, Upload};
 
 /// What every reader of JSON can hold; above it there are free ids.
 const HIGHEST_ID: i64 = (1 << 53) - 1;
@@ -61,25 +67,6 @@ impl Output {
     }
 }
 
-/// Which platform a command talks to.
-#[derive(Debug, Clone, Default, Args)]
-#[command(next_help_heading = "Platform")]
-pub struct Connection {
-    /// Saved login to use; `local` is the embedded backend on this machine
-    #[arg(long, value_name = "NAME")]
-    pub profile: Option<String>,
-    /// Address of the platform (default: that of the login, or https://api.synapse.sh)
-    #[arg(long, value_name = "URL")]
-    pub host: Option<String>,
-    /// Token; - reads it from standard input. Better than here, where others can see it, it is in
-    /// `SYNAPSE_ACCESS_TOKEN`
-    #[arg(long, value_name = "TOKEN|-")]
-    pub token: Option<Secret>,
-    /// Send the token over plain http to another machine, though it can be read on the way
-    #[arg(long)]
-    pub allow_http: bool,
-}
-
 /// When to colour.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub enum Color {
@@ -110,11 +97,30 @@ pub enum Command {
     /// Look after the store of results
     #[command(subcommand)]
     Cache(Cache),
-    /// Choose where to publish
-    #[command(after_help = "Example: synapse login --local")]
+    /// Log in to a platform, or choose the embedded backend on this machine
+    #[command(
+        after_help = "Examples:\n  synapse login --host https://synapse.example.com\n  synapse login --profile staging --token - < token.txt\n  synapse login --local"
+    )]
     Login(Login),
+    /// Forget a saved login
+    #[command(after_help = "Example: synapse logout --profile staging")]
+    Logout(Logout),
+    /// Show which platform is talked to, as whom, and whether it agrees
+    #[command(after_help = "Example: synapse whoami --profile staging")]
+    Whoami(Whoami),
+    /// The saved logins, and which of them is used
+    #[command(subcommand)]
+    Profile(ProfileCommand),
+    /// The agent that runs actions on a platform
+    #[command(subcommand)]
+    Agent(AgentCommand),
+    /// Check this machine: configuration, login, Python, tools, store; says what to mend
+    #[command(after_help = "Example: synapse doctor --json")]
+    Doctor(Doctor),
     /// Show runs of actions, with their logs, metrics, parameters and results
-    #[command(after_help = "Examples:\n  synapse runs\n  synapse runs show 12 --follow\n  synapse runs --remote\n  synapse runs stop staging:12")]
+    #[command(
+        after_help = "Examples:\n  synapse runs\n  synapse runs show 12 --follow\n  synapse runs --remote\n  synapse runs stop staging:12"
+    )]
     Runs(Runs),
     /// Datasets that runs on this machine read
     #[command(subcommand)]
@@ -147,6 +153,11 @@ pub enum PluginCommand {
         after_help = "Examples:\n  synapse plugin publish --dry-run\n  synapse plugin publish --all --local\n  synapse plugin publish --all --bump patch"
     )]
     Publish(Publish),
+    /// Put plugins' archives, and wheels, into object stores, and nowhere else
+    #[command(
+        after_help = "Examples:\n  synapse plugin upload --storage s3://plugins/dev\n  synapse plugin upload --all --storage file:///srv/plugins --wheel"
+    )]
+    Upload(Upload),
     /// Run an action
     #[command(
         after_help = "Examples:\n  synapse plugin run train --params '{\"dataset\": 123, \"epochs\": 5}'\n  synapse plugin run train --params @params.json --gpus 1 --timeout 2h\n  synapse plugin run train --mode remote --detach"
@@ -520,6 +531,9 @@ pub struct Publish {
     /// Where to.
     #[command(flatten)]
     pub to: To,
+    /// Object stores.
+    #[command(flatten)]
+    pub stores: Stores,
     /// Which plugins.
     #[command(flatten)]
     pub selection: Selection,
@@ -615,12 +629,4 @@ pub enum Cache {
     },
     /// Delete everything in the store; costs time only
     Clear,
-}
-
-/// `synapse login`.
-#[derive(Debug, Args)]
-pub struct Login {
-    /// Make the embedded backend on this machine the default target
-    #[arg(long)]
-    pub local: bool,
 }

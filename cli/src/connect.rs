@@ -50,15 +50,20 @@ impl App {
         if let Some(repeats) = self.number("SYNAPSE_HTTP_RETRIES", 0, 20)? {
             retry.repeats = repeats as u32;
         }
-        let authorities = AUTHORITIES.iter().find_map(|name| (self.variable)(name));
         let options = Options {
             patience,
             retry,
-            authorities: authorities.map(PathBuf::from),
+            authorities: self.authorities(),
             cancel: self.cancel.clone(),
         };
         let http = Arc::new(Http::new(options, Arc::clone(&self.counters.requests)));
         Ok(Arc::clone(self.http.get_or_init(|| http)))
+    }
+
+    /// The file of certificates to trust beside the system's.
+    fn authorities(&self) -> Option<PathBuf> {
+        let mut named = AUTHORITIES.iter().filter_map(|name| (self.variable)(name));
+        named.find(|path| !path.is_empty()).map(PathBuf::from)
     }
 
     /// A number that a variable holds.
@@ -178,7 +183,8 @@ impl App {
         }))
     }
 
-    fn ledger(&self) -> Result<Arc<Ledger>, Failure> {
+    /// What was sent where.
+    pub fn ledger(&self) -> Result<Arc<Ledger>, Failure> {
         if let Some(ledger) = self.ledger.get() {
             return Ok(Arc::clone(ledger));
         }

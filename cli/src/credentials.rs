@@ -48,8 +48,8 @@ pub struct Login {
 /// An agent of a platform.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Agent {
-    /// Its id.
-    pub id: i64,
+    /// Its id, as text.
+    pub id: String,
     /// Its name, where it was noted.
     pub name: Option<String>,
 }
@@ -104,6 +104,28 @@ impl Saved {
         Some(login(&object))
     }
 
+    /// The object stores that a profile knows, by name: those at the top level, and its own, which
+    /// are nearer. What describes them may be secret.
+    pub fn storages(&self, profile: &str) -> Vec<(String, serde_json::Value)> {
+        let own = self
+            .0
+            .object("profiles")
+            .and_then(|all| all.object(profile));
+        let own = own.and_then(|own| own.value("storages"));
+        let mut known: Vec<(String, serde_json::Value)> = Vec::new();
+        for storages in [own, self.0.value("storages")].into_iter().flatten() {
+            let serde_json::Value::Object(storages) = storages else {
+                continue;
+            };
+            for (name, value) in storages {
+                if !known.iter().any(|(own, _)| *own == name) {
+                    known.push((name, value));
+                }
+            }
+        }
+        known
+    }
+
     /// The names of all saved logins: the one at the top level first, then in the file's order.
     pub fn names(&self) -> Vec<String> {
         let top = self.login(DEFAULT).map(|_| DEFAULT.to_owned());
@@ -132,7 +154,9 @@ impl Saved {
             // What else a file says about the same agent stays.
             Some(agent) if read_agent(object).as_ref() == Some(agent) => {}
             Some(agent) => {
-                let value = serde_json::json!({"id": agent.id, "name": agent.name});
+                let number = agent.id.parse::<i64>().map(Value::from);
+                let id = number.unwrap_or_else(|_| Value::from(agent.id.as_str()));
+                let value = serde_json::json!({"id": id, "name": agent.name});
                 object.set("agent", &value);
             }
             None => object.remove("agent"),
@@ -192,17 +216,20 @@ fn login(object: &Object) -> Login {
 
 /// `3`, `"3"` or `{"id": 3, "name": "gpu"}`.
 fn read_agent(object: &Object) -> Option<Agent> {
-    let id = |value: &Value| {
-        value
-            .as_i64()
-            .or_else(|| value.as_str().and_then(|text| text.parse().ok()))
-    };
     let value = object.value("agent")?;
     let name = value.get("name").and_then(Value::as_str);
     Some(Agent {
         id: id(&value).or_else(|| id(value.get("id")?))?,
         name: name.map(str::to_owned),
     })
+}
+
+/// The id of something as text: a number or a name.
+pub fn id(value: &Value) -> Option<String> {
+    let number = value.as_i64().map(|id| id.to_string());
+    number
+        .or_else(|| value.as_str().map(str::to_owned))
+        .filter(|id| !id.is_empty())
 }
 
 /// Who besides its owner may read the file at `path`, as its permissions; none may.
@@ -317,7 +344,7 @@ mod tests {
         let saved = Saved::load(&path).unwrap();
         assert_eq!(saved.chosen().as_deref(), Some("staging"));
         let login = saved.login(DEFAULT).unwrap();
-        assert_eq!(login.agent.map(|agent| agent.id), Some(3));
+        assert_eq!(login.agent.map(|agent| agent.id), Some("3".to_owned()));
         assert_eq!(login.access_token, secret("t"));
     }
 
@@ -352,7 +379,7 @@ mod tests {
             host: Some(host.to_owned()),
             access_token: secret("t"),
             agent: Some(Agent {
-                id: 7,
+                id: "7".to_owned(),
                 name: Some("gpu".to_owned()),
             }),
             ..Login::default()

@@ -7,6 +7,7 @@ pub mod commands;
 pub mod connect;
 pub mod credentials;
 pub mod home;
+pub mod input;
 pub mod language;
 pub mod params;
 pub mod profile;
@@ -14,6 +15,7 @@ pub mod record;
 pub mod render;
 pub mod select;
 pub mod signals;
+pub mod stores;
 pub mod terminal;
 
 use std::{ffi::OsString, process::ExitCode, time::Instant};
@@ -128,6 +130,7 @@ fn run(app: &App, command: &Command) -> Result<u8, Failure> {
         Command::Plugin(PluginCommand::Deploy(args)) => {
             commands::run::run(app, Choice::Deployment, args)
         }
+        Command::Plugin(PluginCommand::Upload(args)) => commands::upload::run(app, args),
         Command::Plugin(PluginCommand::UpdateConfig(args)) => {
             commands::update_config::run(app, args)
         }
@@ -137,6 +140,11 @@ fn run(app: &App, command: &Command) -> Result<u8, Failure> {
         Command::Status(args) => commands::status::run(app, args),
         Command::Cache(args) => commands::cache::run(app, args),
         Command::Login(args) => commands::login::run(app, args),
+        Command::Logout(args) => commands::logout::run(app, args),
+        Command::Whoami(args) => commands::whoami::run(app, args),
+        Command::Profile(command) => commands::profiles::run(app, command),
+        Command::Agent(command) => commands::agent::run(app, command),
+        Command::Doctor(args) => commands::doctor::run(app, args),
         Command::Runs(args) => commands::runs::run(app, args),
         Command::Dataset(args) => commands::dataset::run(app, args),
         Command::Model(args) => commands::model::run(app, args),

@@ -3,7 +3,6 @@
 
 use std::{
     fmt,
-    io::Read,
     sync::{Mutex, PoisonError},
 };
 
@@ -15,13 +14,14 @@ use crate::{
     args::Connection,
     commands::nearest,
     credentials::{self, Agent, DEFAULT, LOCAL, Login, Saved},
+    input,
     render::{HINT, Printer, WARN, paint},
 };
 
 /// The platform, where nothing names another.
 pub const DEFAULT_HOST: &str = "https://api.synapse.sh";
 /// Longest token that is read from a pipe.
-const LONGEST_TOKEN: u64 = 64 * 1024;
+const LONGEST_TOKEN: usize = 16 * 1024;
 
 /// Where a setting comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,7 +99,7 @@ impl Profile {
 }
 
 /// A variable of the environment that is set to something.
-fn variable(app: &App, name: &str) -> Result<Option<String>, Failure> {
+pub fn variable(app: &App, name: &str) -> Result<Option<String>, Failure> {
     let Some(value) = (app.variable)(name).filter(|value| !value.is_empty()) else {
         return Ok(None);
     };
@@ -188,7 +188,7 @@ pub fn resolve(
         token_from: None,
     };
     let piped = match token_flag {
-        Some(token) if token.expose() == "-" => Some(read_piped_token()?),
+        Some(token) if token.expose() == "-" => Some(read_piped_token(app)?),
         Some(token) => Some(checked(token.expose(), "--token")?),
         None => None,
     };
@@ -311,7 +311,7 @@ pub fn refuse_insecure(host: &Host, allow_http: bool) -> Result<(), Failure> {
         return Ok(());
     }
     let what = format!("{host} is plain http: anyone on the way could read the token");
-    Err(Failure::user("insecure-host", what)
+    Err(Failure::environment("insecure-host", what)
         .hint("use https, or --allow-http in a network that you trust"))
 }
 
@@ -325,21 +325,19 @@ pub fn checked(text: &str, place: &str) -> Result<Secret, Failure> {
 }
 
 /// The token on standard input, which is read once.
-pub fn read_piped_token() -> Result<Secret, Failure> {
+pub fn read_piped_token(app: &App) -> Result<Secret, Failure> {
     static READ: Mutex<Option<Secret>> = Mutex::new(None);
     let mut read = READ.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(token) = &*read {
         return Ok(token.clone());
     }
-    let mut bytes = Vec::new();
-    let input = std::io::stdin().lock();
-    input
-        .take(LONGEST_TOKEN)
-        .read_to_end(&mut bytes)
-        .map_err(|error| {
-            Failure::environment("token", format!("cannot read standard input: {error}"))
-                .hint("pipe the token in, or set SYNAPSE_ACCESS_TOKEN")
-        })?;
+    let bytes = input::whole(&app.cancel, LONGEST_TOKEN).map_err(|error| {
+        if error.kind() == std::io::ErrorKind::Interrupted {
+            return Failure::cancelled();
+        }
+        Failure::environment("token", format!("cannot read standard input: {error}"))
+            .hint("pipe the token in, or set SYNAPSE_ACCESS_TOKEN")
+    })?;
     // What is no UTF-8 becomes what no token holds.
     let token = checked(&String::from_utf8_lossy(&bytes), "standard input")?;
     Ok(read.insert(token).clone())

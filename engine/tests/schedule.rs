@@ -3,7 +3,10 @@
 
 mod toy;
 
-use std::{fs, sync::Arc};
+use std::{
+    fs,
+    sync::{Arc, atomic::Ordering},
+};
 
 use synapse_engine::{
     Decision, Event, NodeState, Store,
@@ -243,6 +246,29 @@ fn what_the_target_has_needs_nothing_before_it() {
     bench.world.found.lock().unwrap().clear();
     bench.run(&specs);
     assert!(bench.taken().is_empty(), "the receipt was stored");
+}
+
+#[test]
+fn questions_are_asked_before_the_plan_and_several_at_a_time() {
+    let bench = memory();
+    let effect = |name: &str| Spec {
+        asks: true,
+        receipt: true,
+        ..spec(name, "1", &[])
+    };
+    let specs: Vec<Spec> = ["a", "b", "c", "d"].map(effect).into();
+    bench.run(&specs);
+    let mut asked = std::mem::take(&mut *bench.world.asked.lock().unwrap());
+    asked.sort();
+    assert_eq!(asked, ["a", "b", "c", "d"]);
+    // As many as may wait for the network.
+    let most = bench.world.most_asking.load(Ordering::SeqCst);
+    assert_eq!(most, 2);
+    bench.run(&specs);
+    assert!(
+        bench.world.asked.lock().unwrap().is_empty(),
+        "what the store knows need not be asked"
+    );
 }
 
 #[test]

@@ -47,8 +47,8 @@ pub struct Target {
     receipts: OnceLock<HashMap<String, Receipt>>,
     /// What it said again that it has, to be written down.
     renewed: Mutex<Vec<Receipt>>,
-    /// Why nothing can be done there.
-    closed: OnceLock<ClientError>,
+    /// Why nothing can be done there, and who found out.
+    closed: OnceLock<(Slot, ClientError)>,
 }
 
 impl Target {
@@ -98,7 +98,8 @@ impl Target {
         if self.embedded || self.releases.get().is_some() {
             return Ok(self.all()?.get(code).cloned().unwrap_or_default());
         }
-        self.told(self.backend.releases(code))
+        let releases = self.backend.releases(code);
+        releases.map_err(|error| self.failure(&error))
     }
 
     /// Asks for all releases at once, which is less than asking plugin by plugin for many.
@@ -143,22 +144,23 @@ impl Target {
         let answer = match (known, self.closed.get()) {
             (Some(known), _) => known,
             // Who was turned away once does not knock a thousand times.
-            (None, Some(why)) => Err(why.clone()),
+            (None, Some((_, why))) => Err(why.clone()),
             (None, None) => {
                 let answer = self.backend.find(slot);
                 if let Err(why) = &answer {
-                    let _ = self.closed.set(why.clone());
+                    let _ = self.closed.set((slot.clone(), why.clone()));
                 }
                 locked(&self.slots).insert(slot.clone(), answer.clone());
                 answer
             }
         };
-        answer.map_err(|error| self.failure(&error))
+        answer.map_err(|error| self.refusal(slot, &error))
     }
 
     /// The release in a slot now.
     pub fn find(&self, slot: &Slot) -> Result<Option<Release>, Failure> {
-        self.told(self.backend.find(slot))
+        let found = self.backend.find(slot);
+        found.map_err(|error| self.refusal(slot, &error))
     }
 
     /// Whether the target was asked for a slot by this command already.
@@ -174,7 +176,8 @@ impl Target {
         if let Some(content) = locked(&self.contents).get(&release.id) {
             return Ok(*content);
         }
-        let content = self.told(self.backend.content(release))?;
+        let content = self.backend.content(release);
+        let content = content.map_err(|error| self.refusal(&release.slot, &error))?;
         locked(&self.contents).insert(release.id.clone(), content);
         Ok(content)
     }
@@ -222,27 +225,27 @@ impl Target {
 
     /// Why nothing can be done at this target any more, for those who come after the first.
     pub fn closed(&self) -> Option<Failure> {
-        self.closed.get().map(|why| {
-            let what = format!("not tried, since {} does not let us: {why}", self.name);
+        self.closed.get().map(|(_, why)| {
+            let what = format!("not tried, since another failed at {}: {why}", self.name);
             Failure::environment(NOT_TRIED, what)
         })
     }
 
-    /// Notes an answer after which nothing else need be tried.
-    pub fn note(&self, error: &ClientError) {
+    /// A client's refusal of what concerns a slot, as a failure. After one that concerns
+    /// everything, the first slot tells it, and the others were not tried.
+    pub fn refusal(&self, slot: &Slot, error: &ClientError) -> Failure {
         if matches!(
             error,
             ClientError::Denied { .. } | ClientError::Unusable { .. }
         ) {
-            let _ = self.closed.set(error.clone());
+            let _ = self.closed.set((slot.clone(), error.clone()));
         }
-    }
-
-    fn told<T>(&self, answer: Result<T, ClientError>) -> Result<T, Failure> {
-        answer.map_err(|error| {
-            self.note(&error);
-            self.failure(&error)
-        })
+        match self.closed.get() {
+            Some((first, why)) if first != slot && why == error => {
+                self.closed().unwrap_or_else(|| self.failure(error))
+            }
+            _ => self.failure(error),
+        }
     }
 
     /// A client's refusal as a failure.

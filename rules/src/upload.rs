@@ -408,7 +408,6 @@ impl<'a> Attempt<'a> {
                 };
                 self.advance(effect, EffectState::Abandoned, wrong.as_deref())?;
             }
-            node.target.note(&error);
             let wait = match &error {
                 // The file in the store is not what its name says: make it again.
                 ClientError::Mismatch { .. } => return Err(Failure::missing_blob(upload.blake3)),
@@ -416,7 +415,7 @@ impl<'a> Attempt<'a> {
                 ClientError::Exists(_) => None,
                 ClientError::Ambiguous(_) => tries.next(None),
                 ClientError::Busy { after, .. } => tries.next(*after),
-                _ => return Err(node.target.failure(&error)),
+                _ => return Err(node.target.refusal(&node.slot, &error)),
             };
             if let Some(wait) = wait {
                 self.sleep(wait)?;

@@ -22,7 +22,7 @@ pub const FILE: &str = "synapse-workspace.yaml";
 /// Names of a plugin's config file.
 pub const CONFIG_FILES: [&str; 2] = ["config.yaml", "synapse.yaml"];
 
-const KEYS: [&str; 4] = ["members", "variants", "libraries", "defaults"];
+const KEYS: [&str; 5] = ["members", "variants", "libraries", "storage", "defaults"];
 
 /// A workspace.
 #[derive(Clone)]
@@ -31,10 +31,14 @@ pub struct Workspace {
     pub root: PathBuf,
     /// Patterns of member directories; `!` in front excludes.
     pub members: Vec<String>,
+    /// Object stores that archives go to as well: names of a profile's, or their URLs.
+    pub storage: Vec<String>,
     /// The whole file, unknown keys and key order kept.
     pub json: serde_json::Value,
     /// Where each pattern stands in the file.
     spans: Vec<Range<usize>>,
+    /// Where each object store stands.
+    storage_spans: Vec<Range<usize>>,
 }
 
 /// Without `json`, where defaults may hold secrets.
@@ -107,6 +111,7 @@ pub fn parse(bytes: &[u8], file: &str, root: &Path) -> Parsed {
             let reader = &mut Reader::new(node, String::new(), &mut problems);
             let found = reader.required("members", &KEYS).is_some();
             let texts = reader.texts("members", false);
+            let stores = reader.texts("storage", false);
             reader.near_misses(&KEYS, &["members"]);
             let mut members = Vec::with_capacity(texts.len());
             let mut spans = Vec::with_capacity(texts.len());
@@ -126,8 +131,10 @@ pub fn parse(bytes: &[u8], file: &str, root: &Path) -> Parsed {
                 workspace = Some(Workspace {
                     root: root.to_path_buf(),
                     members,
+                    storage: stores.iter().map(|(text, _)| (*text).to_owned()).collect(),
                     json,
                     spans,
+                    storage_spans: stores.iter().map(|(_, value)| value.span()).collect(),
                 });
             }
         } else {
@@ -152,6 +159,18 @@ pub fn parse(bytes: &[u8], file: &str, root: &Path) -> Parsed {
 }
 
 impl Workspace {
+    /// The mistake of naming an object store that no profile knows, at its place. `bytes` is the
+    /// file that was parsed.
+    pub fn unknown_storage(&self, index: usize, bytes: &[u8], file: &str) -> Vec<Diagnostic> {
+        let span = self.storage_spans.get(index).cloned().unwrap_or_default();
+        // The text could hold a login, and is not repeated.
+        let what = "the workspace names an object store that no profile knows".to_owned();
+        let problem = Problem::error("storage-unknown", span, what)
+            .hint("add it to storages in ~/.synapse/config.json, or publish with --no-storage");
+        let document = yaml::parse(bytes, file);
+        document.source.diagnose(vec![problem], &document.secrets)
+    }
+
     /// A warning for each pattern that matched nothing. `bytes` is the file that was parsed.
     pub fn unmatched(&self, expansion: &Expansion, bytes: &[u8], file: &str) -> Vec<Diagnostic> {
         if expansion.unmatched.is_empty() {

@@ -100,12 +100,17 @@ impl Serving {
 
     /// The bytes of a call with the token.
     pub fn request(&self, call: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
+        let token = format!("Token {}", self.token);
+        let own = [("Synapse-Access-Token", &*token)];
+        self.request_of(call, &[&own, headers].concat(), body)
+    }
+
+    /// The bytes of a call with these headers and no token.
+    pub fn request_of(&self, call: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
         let mut text = format!(
-            "{call} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nContent-Length: {}\r\n\
-             Synapse-Access-Token: Token {}\r\n",
+            "{call} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nContent-Length: {}\r\n",
             self.host(),
             body.len(),
-            self.token
         );
         let headers = headers
             .iter()
@@ -118,6 +123,27 @@ impl Serving {
     /// A call with the token, such as `GET /jobs/`.
     pub fn call(&self, call: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
         self.raw(&self.request(call, headers, body))
+    }
+
+    /// A call with another token.
+    pub fn call_as(
+        &self,
+        token: &str,
+        call: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Answer {
+        let token = format!("Token {token}");
+        let own = [("Synapse-Access-Token", &*token)];
+        self.raw(&self.request_of(call, &[&own, headers].concat(), body))
+    }
+
+    /// Sends a release as a client of the platform does.
+    pub fn release(&self, token: &str, fields: &[(&str, &str)], archive: Option<&[u8]>) -> Answer {
+        let file = archive.map(|bytes| ("release.zip", bytes));
+        let (kind, body) = multipart(fields, file);
+        let headers = [("Content-Type", &*kind)];
+        self.call_as(token, "POST /plugin_releases/", &headers, &body)
     }
 
     /// A call without a body.

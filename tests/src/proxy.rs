@@ -48,6 +48,10 @@ pub struct Call {
     pub headers: Vec<(String, String)>,
     /// Bytes of the body.
     pub body: u64,
+    /// The body as text, its first megabyte.
+    pub text: String,
+    /// The server's answer, when it was asked: status, and its body as text.
+    pub reply: Option<(u16, String)>,
     /// How many calls came before it.
     pub number: u64,
 }
@@ -174,7 +178,12 @@ fn serve(client: TcpStream, upstream: &str, plan: &Plan, seen: &Seen) -> io::Res
             body
         };
         call.body = body.len() as u64;
-        locked(&seen.calls).push(call.clone());
+        call.text = String::from_utf8_lossy(&body[..body.len().min(1 << 20)]).into_owned();
+        let at = {
+            let mut calls = locked(&seen.calls);
+            calls.push(call.clone());
+            calls.len() - 1
+        };
         match fault {
             Fault::ResetBefore | Fault::ResetAt(_) => return reset(&client),
             Fault::Answer(status, headers, text) => {
@@ -184,6 +193,7 @@ fn serve(client: TcpStream, upstream: &str, plan: &Plan, seen: &Seen) -> io::Res
             _ => {}
         }
         let reply = forward(&call, &body, upstream)?;
+        locked(&seen.calls)[at].reply = parted(&reply);
         match fault {
             Fault::ResetAfter => return reset(&client),
             Fault::AnswerAfter(status, text) => answer(&client, status, "", text.as_bytes())?,
@@ -242,6 +252,8 @@ fn head(reader: &mut BufReader<TcpStream>) -> io::Result<Option<Call>> {
         path: path.unwrap_or_default(),
         headers,
         body: 0,
+        text: String::new(),
+        reply: None,
         number: 0,
     }))
 }
@@ -284,6 +296,14 @@ fn forward(call: &Call, body: &[u8], upstream: &str) -> io::Result<Vec<u8>> {
     let mut reply = Vec::new();
     let _ = stream.read_to_end(&mut reply);
     Ok(reply)
+}
+
+/// Status and body of an answer.
+fn parted(reply: &[u8]) -> Option<(u16, String)> {
+    let text = String::from_utf8_lossy(&reply[..reply.len().min(1 << 20)]);
+    let status = text.split(' ').nth(1)?.parse().ok()?;
+    let (_, body) = text.split_once("\r\n\r\n")?;
+    Some((status, body.to_owned()))
 }
 
 fn answer(mut client: &TcpStream, status: u16, headers: &str, body: &[u8]) -> io::Result<()> {

@@ -31,7 +31,9 @@ fn space() -> Space {
     for (name, value) in Index::usual().variables() {
         space.set(name, &value);
     }
-    space.synapse(&["plugin", "publish", "--local", "--quiet"]).expect(0);
+    space
+        .synapse(&["plugin", "publish", "--local", "--quiet"])
+        .expect(0);
     space
 }
 
@@ -42,7 +44,15 @@ fn serve(space: &Space, more: &[&str]) -> Serving {
 
 /// `synapse plugin run ACTION --mode remote` on the server of this space.
 fn remote<'a>(action: &'a str, more: &[&'a str]) -> Vec<&'a str> {
-    let args = ["plugin", "run", action, "--mode", "remote", "--profile", "local"];
+    let args = [
+        "plugin",
+        "run",
+        action,
+        "--mode",
+        "remote",
+        "--profile",
+        "local",
+    ];
     [&args[..], more].concat()
 }
 
@@ -111,11 +121,16 @@ fn alive(space: &Space, but: &[u32]) -> Vec<String> {
     let mut found = Vec::new();
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
-        let Ok(pid) = name.parse::<u32>() else { continue };
+        let Ok(pid) = name.parse::<u32>() else {
+            continue;
+        };
         let variables = fs::read(entry.path().join("environ")).unwrap_or_default();
         if String::from_utf8_lossy(&variables).contains(root) && !but.contains(&pid) {
             let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
-            found.push(format!("{pid} {}", String::from_utf8_lossy(&line).replace('\0', " ")));
+            found.push(format!(
+                "{pid} {}",
+                String::from_utf8_lossy(&line).replace('\0', " ")
+            ));
         }
     }
     found
@@ -131,7 +146,11 @@ fn until(out: &mut BufReader<ChildStdout>, text: &str) -> String {
     let mut all = String::new();
     loop {
         let mut line = String::new();
-        assert_ne!(out.read_line(&mut line).unwrap(), 0, "no {text:?} in\n{all}");
+        assert_ne!(
+            out.read_line(&mut line).unwrap(),
+            0,
+            "no {text:?} in\n{all}"
+        );
         all.push_str(&line);
         if line.contains(text) {
             return all;
@@ -143,7 +162,12 @@ fn until(out: &mut BufReader<ChildStdout>, text: &str) -> String {
 fn rest(mut child: Child, mut out: BufReader<ChildStdout>, mut before: String) -> Run {
     out.read_to_string(&mut before).unwrap();
     let mut stderr = String::new();
-    child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
+    child
+        .stderr
+        .take()
+        .unwrap()
+        .read_to_string(&mut stderr)
+        .unwrap();
     Run {
         status: child.wait().unwrap(),
         stdout: before,
@@ -185,11 +209,19 @@ fn a_run_is_followed_as_if_it_were_here() {
         "[train] 2/2 (100%)\n",
         "Result: {\"epochs\":2}\n",
     ] {
-        assert_eq!(run.stdout.matches(line).count(), 1, "{line:?} in\n{}", run.stdout);
+        assert_eq!(
+            run.stdout.matches(line).count(),
+            1,
+            "{line:?} in\n{}",
+            run.stdout
+        );
     }
     assert_eq!(run.stderr, "");
 
-    let document = space.synapse(&remote("train", &["--json"])).expect(0).json();
+    let document = space
+        .synapse(&remote("train", &["--json"]))
+        .expect(0)
+        .json();
     expect_schema("run", &document);
     assert_eq!(document["mode"], "remote");
     assert_eq!(document["status"], "SUCCEEDED");
@@ -197,7 +229,10 @@ fn a_run_is_followed_as_if_it_were_here() {
     assert_eq!(document["metrics"], json!({"train": {"loss": 0.25}}));
     assert_eq!(document["progress"]["train"]["percent"], 100.0);
     assert_eq!(document["environment"]["managed"], true);
-    let events = space.synapse(&remote("train", &["--events"])).expect(0).stdout;
+    let events = space
+        .synapse(&remote("train", &["--events"]))
+        .expect(0)
+        .stdout;
     let kinds: Vec<String> = events
         .lines()
         .filter_map(|line| serde_json::from_str::<Value>(line).ok())
@@ -208,18 +243,40 @@ fn a_run_is_followed_as_if_it_were_here() {
     }
 
     // It is among the runs of the platform, by either way to name it.
-    let list = space.synapse(&["runs", "--profile", "local", "--json"]).expect(0).json();
-    assert_eq!((&list["total"], &list["runs"][0]["mode"]), (&json!(3), &json!("remote")));
-    for args in [&["runs", "show", "local:1"][..], &["runs", "show", "1", "--profile", "local"]] {
+    let list = space
+        .synapse(&["runs", "--profile", "local", "--json"])
+        .expect(0)
+        .json();
+    assert_eq!(
+        (&list["total"], &list["runs"][0]["mode"]),
+        (&json!(3), &json!("remote"))
+    );
+    for args in [
+        &["runs", "show", "local:1"][..],
+        &["runs", "show", "1", "--profile", "local"],
+    ] {
         let shown = space.synapse(args).expect(0).stdout;
-        for text in ["printed before\nprinted after\n", "[success] that was fast", "SUCCEEDED"] {
+        for text in [
+            "printed before\nprinted after\n",
+            "[success] that was fast",
+            "SUCCEEDED",
+        ] {
             assert!(shown.contains(text), "{text:?} is not in\n{shown}");
         }
     }
     let run = space.synapse(&["runs", "show", "local:99"]).expect(1);
-    assert!(run.stderr.contains("there is no run 99 on local"), "{}", run.stderr);
+    assert!(
+        run.stderr.contains("there is no run 99 on local"),
+        "{}",
+        run.stderr
+    );
     // Nothing is left of the jobs but their records.
-    assert_eq!(fs::read_dir(space.home().join("data/backend/jobs")).unwrap().count(), 0);
+    assert_eq!(
+        fs::read_dir(space.home().join("data/backend/jobs"))
+            .unwrap()
+            .count(),
+        0
+    );
     assert_eq!(alive(&space, &[serving.pid()]), [""; 0]);
 }
 
@@ -231,19 +288,29 @@ fn nobody_need_wait() {
     let run = space
         .synapse(&remote("train", &["--detach", "--params", &signs.params]))
         .expect(0);
-    assert!(run.stdout.contains("synapse runs show local:1 --follow"), "{}", run.stdout);
+    assert!(
+        run.stdout.contains("synapse runs show local:1 --follow"),
+        "{}",
+        run.stdout
+    );
     let document = space
         .synapse(&remote("hangs", &["--detach", "--json"]))
         .expect(0)
         .json();
     expect_schema("run", &document);
-    assert_eq!((&document["ok"], &document["status"]), (&json!(true), &json!("PENDING")));
+    assert_eq!(
+        (&document["ok"], &document["status"]),
+        (&json!(true), &json!("PENDING"))
+    );
     signs.wait();
     let (child, mut out) = started(&space, &["runs", "show", "local:1", "--follow"]);
     let before = until(&mut out, "Starting training...");
     signs.open();
     let shown = rest(child, out, before).expect(0).stdout;
-    assert!(shown.contains("that was fast") && shown.contains("SUCCEEDED"), "{shown}");
+    assert!(
+        shown.contains("that was fast") && shown.contains("SUCCEEDED"),
+        "{shown}"
+    );
     // Here and there are the same backend.
     space.synapse(&["runs", "stop", "2"]).expect(0);
     assert_eq!(end(&serving, &json!({"id": 2}))["status"], "STOPPED");
@@ -261,23 +328,37 @@ fn a_job_is_stopped_whether_it_runs_or_waits() {
     let waits = ask(&serving, "train", json!({}), "waits");
     assert_eq!(waits["status"], "PENDING");
     let agent = serving.get("/agents/1/").expect(200);
-    assert_eq!(agent["jobs"], json!({"running": 1, "waiting": 1, "at_once": 1}));
+    assert_eq!(
+        agent["jobs"],
+        json!({"running": 1, "waiting": 1, "at_once": 1})
+    );
     let body = json!({"status": "STOPPED"});
     let call = format!("PATCH /jobs/{}/", waits["id"]);
     assert_eq!(serving.json(&call, &body).expect(200)["status"], "STOPPED");
     interrupt(&child);
     let run = rest(child, out, before).expect(130);
-    assert!(run.stdout.contains("stopping job 1; a second Ctrl-C leaves it"), "{}", run.stdout);
+    assert!(
+        run.stdout
+            .contains("stopping job 1; a second Ctrl-C leaves it"),
+        "{}",
+        run.stdout
+    );
     assert!(run.stderr.contains("hangs was stopped"), "{}", run.stderr);
     let stopped = end(&serving, &json!({"id": 1}));
     assert_eq!(stopped["status"], "STOPPED", "{stopped:#}");
     assert_eq!(alive(&space, &[serving.pid()]), [""; 0]);
     // Once more changes nothing; nor does it take back what ended well.
-    assert_eq!(serving.json("PATCH /jobs/1/", &body).expect(200)["status"], "STOPPED");
+    assert_eq!(
+        serving.json("PATCH /jobs/1/", &body).expect(200)["status"],
+        "STOPPED"
+    );
     let done = ask(&serving, "train", json!({}), "done");
     assert_eq!(end(&serving, &done)["status"], "SUCCEEDED");
     let call = format!("PATCH /jobs/{}/", done["id"]);
-    assert_eq!(serving.json(&call, &body).expect(200)["status"], "SUCCEEDED");
+    assert_eq!(
+        serving.json(&call, &body).expect(200)["status"],
+        "SUCCEEDED"
+    );
     // The one that was stopped while it waited never ran.
     assert_eq!(job(&serving, &waits)["started"], Value::Null);
 }
@@ -294,10 +375,17 @@ fn a_second_interrupt_leaves_the_job() {
     before += &until(&mut out, "stopping job 1");
     interrupt(&child);
     let run = rest(child, out, before).expect(130);
-    assert!(run.stderr.contains("synapse runs show local:1 --follow"), "{}", run.stderr);
+    assert!(
+        run.stderr.contains("synapse runs show local:1 --follow"),
+        "{}",
+        run.stderr
+    );
     // It does not hear of being asked, and is killed in the end.
     let stopped = end(&serving, &json!({"id": 1}));
-    assert_eq!((&stopped["status"], &stopped["exit"]), (&json!("STOPPED"), &json!(137)));
+    assert_eq!(
+        (&stopped["status"], &stopped["exit"]),
+        (&json!("STOPPED"), &json!(137))
+    );
     assert_eq!(alive(&space, &[serving.pid()]), [""; 0]);
 }
 
@@ -311,15 +399,31 @@ fn a_failure_is_what_it_would_be_here() {
         "plugin/work.py\", line ",
         "RuntimeError: boom",
     ] {
-        assert!(run.stderr.contains(text), "{text:?} is not in\n{}", run.stderr);
+        assert!(
+            run.stderr.contains(text),
+            "{text:?} is not in\n{}",
+            run.stderr
+        );
     }
     let failed = job(&serving, &json!({"id": 1}));
     assert_eq!(failed["status"], "FAILED");
-    assert!(failed["error"]["traceback"].as_str().unwrap().contains("boom"), "{failed:#}");
-    let document = space.synapse(&remote("exits", &["--json"])).expect(1).json();
+    assert!(
+        failed["error"]["traceback"]
+            .as_str()
+            .unwrap()
+            .contains("boom"),
+        "{failed:#}"
+    );
+    let document = space
+        .synapse(&remote("exits", &["--json"]))
+        .expect(1)
+        .json();
     expect_schema("run", &document);
     assert_eq!(document["errors"][0]["code"], "exited");
-    assert_eq!((&document["ending"], &document["exit"]), (&json!("exited"), &json!(7)));
+    assert_eq!(
+        (&document["ending"], &document["exit"]),
+        (&json!("exited"), &json!(7))
+    );
     let document = space
         .synapse(&remote("train", &["--json", "--params", "{\"epochs\": 0}"]))
         .expect(1)
@@ -330,30 +434,66 @@ fn a_failure_is_what_it_would_be_here() {
     let jobs = serving.get("/jobs/").expect(200)["count"].clone();
     for (args, code, text) in [
         (remote("trian", &[]), 1, "Action not found: trian"),
-        (remote("train", &["--version", "9.9.9"]), 1, "has no release 9.9.9; there is 0.1.0"),
-        (remote("train", &["--plugin", "other"]), 1, "there is no plugin `other`"),
-        (remote("train", &["--agent", "7"]), 1, "There is no such agent"),
-        (remote("train", &["--gpus", "1"]), 2, "--gpus is for a run on this machine"),
+        (
+            remote("train", &["--version", "9.9.9"]),
+            1,
+            "has no release 9.9.9; there is 0.1.0",
+        ),
+        (
+            remote("train", &["--plugin", "other"]),
+            1,
+            "there is no plugin `other`",
+        ),
+        (
+            remote("train", &["--agent", "7"]),
+            1,
+            "There is no such agent",
+        ),
+        (
+            remote("train", &["--gpus", "1"]),
+            2,
+            "--gpus is for a run on this machine",
+        ),
         (remote("train", &["--params", "{"]), 1, "params"),
-        (vec!["plugin", "run", "train", "--detach"], 2, "--detach is for a run on a platform"),
+        (
+            vec!["plugin", "run", "train", "--detach"],
+            2,
+            "--detach is for a run on a platform",
+        ),
     ] {
         let run = space.synapse(&args).expect(code);
-        assert!(run.stderr.contains(text), "{text:?} is not in\n{}", run.stderr);
+        assert!(
+            run.stderr.contains(text),
+            "{text:?} is not in\n{}",
+            run.stderr
+        );
     }
     assert_eq!(serving.get("/jobs/").expect(200)["count"], jobs);
 
     // Requirements that cannot be had.
     space.write("requirements.txt", "no-such-package-anywhere==1.0\n");
     space.replace("config.yaml", "version: 0.1.0", "version: 0.2.0");
-    space.synapse(&["plugin", "publish", "--local", "--quiet"]).expect(0);
+    space
+        .synapse(&["plugin", "publish", "--local", "--quiet"])
+        .expect(0);
     let run = space.synapse(&remote("train", &[])).expect(1);
-    assert!(run.stderr.contains("no-such-package-anywhere"), "{}", run.stderr);
+    assert!(
+        run.stderr.contains("no-such-package-anywhere"),
+        "{}",
+        run.stderr
+    );
     // An older release is still there.
-    space.synapse(&remote("train", &["--version", "0.1.0"])).expect(0);
+    space
+        .synapse(&remote("train", &["--version", "0.1.0"]))
+        .expect(0);
     // Without a server it is said how to have one.
     assert_eq!(serving.close(), Some(0));
     let run = space.synapse(&remote("train", &[])).expect(3);
-    assert!(run.stderr.contains("hint: start one in another terminal"), "{}", run.stderr);
+    assert!(
+        run.stderr.contains("hint: start one in another terminal"),
+        "{}",
+        run.stderr
+    );
 }
 
 #[test]
@@ -370,7 +510,10 @@ fn jobs_of_a_server_that_died_are_lost_and_so_are_their_processes() {
     let again = serve(&space, &[]);
     for id in [json!(1), waits["id"].clone()] {
         let lost = job(&again, &json!({"id": id}));
-        assert_eq!((&lost["status"], &lost["error"]["kind"]), (&json!("FAILED"), &json!("lost")));
+        assert_eq!(
+            (&lost["status"], &lost["error"]["kind"]),
+            (&json!("FAILED"), &json!("lost"))
+        );
         assert!(lost["finished"].is_string(), "{lost:#}");
         let logs = again.get(&format!("/jobs/{id}/console_logs/")).expect(200);
         let said = "the server that ran it stopped before it had ended";
@@ -378,8 +521,14 @@ fn jobs_of_a_server_that_died_are_lost_and_so_are_their_processes() {
     }
     // Who follows it finds the server again, and is told.
     let run = rest(child, out, before).expect(3);
-    assert!(run.stderr.contains("the server that ran it stopped"), "{}", run.stderr);
-    wait("its processes are gone", || alive(&space, &[again.pid()]).is_empty());
+    assert!(
+        run.stderr.contains("the server that ran it stopped"),
+        "{}",
+        run.stderr
+    );
+    wait("its processes are gone", || {
+        alive(&space, &[again.pid()]).is_empty()
+    });
     // What the processes said last did not change that.
     assert_eq!(job(&again, &json!({"id": 1}))["error"]["kind"], "lost");
     let next = ask(&again, "train", json!({}), "next");
@@ -392,7 +541,10 @@ fn jobs_of_a_server_that_died_are_lost_and_so_are_their_processes() {
     assert_eq!(again.close(), Some(0));
     assert_eq!(alive(&space, &[]), [""; 0]);
     let id = told["id"].to_string();
-    let shown = space.synapse(&["runs", "show", &id, "--json"]).expect(0).json();
+    let shown = space
+        .synapse(&["runs", "show", &id, "--json"])
+        .expect(0)
+        .json();
     assert_eq!(shown["run"]["error"]["kind"], "lost", "{shown:#}");
 }
 
@@ -412,12 +564,24 @@ fn asking_twice_makes_one_job() {
     answers.sort_by_key(|(status, _)| *status);
     let statuses: Vec<u16> = answers.iter().map(|(status, _)| *status).collect();
     assert_eq!(statuses, [&[200; 11][..], &[201]].concat());
-    assert!(answers.iter().all(|(_, id)| *id == answers[0].1), "{answers:?}");
+    assert!(
+        answers.iter().all(|(_, id)| *id == answers[0].1),
+        "{answers:?}"
+    );
     let other = json!({"action": "train", "params": {"epochs": 4}, "client_id": "mine"});
     let refused = serving.json("POST /plugins/jobs/run/", &other).expect(409);
-    assert!(refused["detail"].as_str().unwrap().contains("was used for job 1"), "{refused}");
+    assert!(
+        refused["detail"]
+            .as_str()
+            .unwrap()
+            .contains("was used for job 1"),
+        "{refused}"
+    );
     let found = serving.get("/jobs/?client_id=mine").expect(200);
-    assert_eq!((&found["count"], &found["results"][0]["client_id"]), (&json!(1), &json!("mine")));
+    assert_eq!(
+        (&found["count"], &found["results"][0]["client_id"]),
+        (&json!(1), &json!("mine"))
+    );
     // After a doubt the client asks first: the server may have heard it or not.
     for (name, fault) in [("heard", Fault::ResetAfter), ("not", Fault::ResetBefore)] {
         let before = serving.get("/jobs/").expect(200)["count"].as_u64().unwrap();
@@ -426,7 +590,9 @@ fn asking_twice_makes_one_job() {
             _ => Fault::None,
         };
         let proxy = Proxy::start(serving.host(), plan);
-        let args = ["plugin", "run", "train", "--mode", "remote", "--host", &proxy.url, "--json"];
+        let args = [
+            "plugin", "run", "train", "--mode", "remote", "--host", &proxy.url, "--json",
+        ];
         let run = space.synapse_with("SYNAPSE_ACCESS_TOKEN", &serving.token, &args);
         let document = run.expect(0).json();
         assert_eq!(document["status"], "SUCCEEDED", "{name}");
@@ -469,14 +635,22 @@ fn a_tail_goes_on_where_it_broke_off() {
     assert_eq!(kinds.last(), Some(&"end"), "{live:#?}");
     assert_eq!(live.last().unwrap().2["status"], "SUCCEEDED");
     for (kind, count) in [("progress", 2), ("metrics", 2), ("end", 1)] {
-        assert_eq!(kinds.iter().filter(|own| **own == kind).count(), count, "{live:#?}");
+        assert_eq!(
+            kinds.iter().filter(|own| **own == kind).count(),
+            count,
+            "{live:#?}"
+        );
     }
     let printed = |events: &[(String, String, Value)]| -> String {
         let output = events.iter().filter(|(_, kind, _)| kind == "output");
-        output.map(|(_, _, data)| data["text"].as_str().unwrap()).collect()
+        output
+            .map(|(_, _, data)| data["text"].as_str().unwrap())
+            .collect()
     };
     let said = |events: &[(String, String, Value)]| -> Vec<Value> {
-        let said = events.iter().filter(|(_, kind, _)| !["output", "end"].contains(&&**kind));
+        let said = events
+            .iter()
+            .filter(|(_, kind, _)| !["output", "end"].contains(&&**kind));
         said.map(|(_, _, data)| data["id"].clone()).collect()
     };
     assert_eq!(printed(&live), "printed before\nprinted after\n");
@@ -484,25 +658,52 @@ fn a_tail_goes_on_where_it_broke_off() {
     for at in 0..live.len() {
         let (before, last) = (&live[..=at], &live[at].0);
         let after = tail(Some(last));
-        assert_eq!(printed(before) + &printed(&after), printed(&live), "after {last}");
-        assert_eq!([said(before), said(&after)].concat(), said(&live), "after {last}");
+        assert_eq!(
+            printed(before) + &printed(&after),
+            printed(&live),
+            "after {last}"
+        );
+        assert_eq!(
+            [said(before), said(&after)].concat(),
+            said(&live),
+            "after {last}"
+        );
     }
     let headers = [("Accept", "text/event-stream"), ("Last-Event-ID", "x")];
     serving.call(&call, &headers, b"").expect(400);
     // Without asking for events it is text, as before.
     let text = serving.get(&call[4..]);
-    assert!(text.header("content-type").unwrap().starts_with("text/plain"));
+    assert!(
+        text.header("content-type")
+            .unwrap()
+            .starts_with("text/plain")
+    );
 
     // The client comes back after a cut, and shows everything once.
     let plan = |call: &Call| {
-        let first = call.path.contains("tail_console_logs") && call.header("last-event-id").is_none();
+        let first =
+            call.path.contains("tail_console_logs") && call.header("last-event-id").is_none();
         if first { Fault::Truncate } else { Fault::None }
     };
     let proxy = Proxy::start(serving.host(), plan);
-    let args = ["plugin", "run", "train", "--mode", "remote", "--host", &proxy.url];
-    let run = space.synapse_with("SYNAPSE_ACCESS_TOKEN", &serving.token, &args).expect(0);
-    for line in ["printed before", "printed after", "Starting training...", "that was fast"] {
-        assert_eq!(run.stdout.matches(line).count(), 1, "{line:?} in\n{}", run.stdout);
+    let args = [
+        "plugin", "run", "train", "--mode", "remote", "--host", &proxy.url,
+    ];
+    let run = space
+        .synapse_with("SYNAPSE_ACCESS_TOKEN", &serving.token, &args)
+        .expect(0);
+    for line in [
+        "printed before",
+        "printed after",
+        "Starting training...",
+        "that was fast",
+    ] {
+        assert_eq!(
+            run.stdout.matches(line).count(),
+            1,
+            "{line:?} in\n{}",
+            run.stdout
+        );
     }
     assert!(proxy.count("GET", "/jobs/") >= 2, "{:?}", proxy.calls());
 }
@@ -535,7 +736,10 @@ fn an_action_gets_nothing_of_the_server_that_is_secret() {
     let mut space = space();
     space.set("SYNAPSE_ACCESS_TOKEN", "canary-token");
     space.set("AWS_SECRET_ACCESS_KEY", "canary-key");
-    space.set("PIP_EXTRA_INDEX_URL", "https://me:canary-index@127.0.0.1:1/simple");
+    space.set(
+        "PIP_EXTRA_INDEX_URL",
+        "https://me:canary-index@127.0.0.1:1/simple",
+    );
     space.set("VIRTUAL_ENV", "/canary/environment");
     space.set("LC_TEST", "kept");
     let serving = serve(&space, &[]);
@@ -544,21 +748,40 @@ fn an_action_gets_nothing_of_the_server_that_is_secret() {
     let result = &looked["result"];
     assert_eq!(looked["status"], "SUCCEEDED", "{looked:#}");
     let text = result.to_string();
-    assert!(!text.contains("canary") && !text.contains(&serving.token), "{result:#}");
+    assert!(
+        !text.contains("canary") && !text.contains(&serving.token),
+        "{result:#}"
+    );
     let variables = &result["variables"];
     assert_eq!(variables["LC_TEST"], "kept");
     let folder = format!("/data/backend/jobs/{}", asked["id"]);
     for name in ["TMPDIR", "SYNAPSE_HOME"] {
-        assert!(variables[name].as_str().unwrap().contains(&folder), "{name}: {variables:#}");
+        assert!(
+            variables[name].as_str().unwrap().contains(&folder),
+            "{name}: {variables:#}"
+        );
     }
-    assert!(result["cwd"].as_str().unwrap().ends_with(&format!("{folder}/plugin")), "{result:#}");
+    assert!(
+        result["cwd"]
+            .as_str()
+            .unwrap()
+            .ends_with(&format!("{folder}/plugin")),
+        "{result:#}"
+    );
     assert_eq!(result["executable"], true);
     // Its client reads and runs, and no more.
     assert_eq!(result["jobs"], json!([asked["id"]]));
-    assert!(result["refused"].as_str().unwrap().contains("scope"), "{result:#}");
+    assert!(
+        result["refused"].as_str().unwrap().contains("scope"),
+        "{result:#}"
+    );
     // Nor does anything of it lie in the records.
     let mut command = std::process::Command::new("grep");
-    let found = command.args(["-rl", "canary-"]).arg(space.home().join("data")).output().unwrap();
+    let found = command
+        .args(["-rl", "canary-"])
+        .arg(space.home().join("data"))
+        .output()
+        .unwrap();
     assert_eq!(String::from_utf8_lossy(&found.stdout), "");
 }
 
@@ -570,7 +793,10 @@ fn what_an_action_writes_is_kept() {
     let folder = space.home().join("data/backend/jobs/1/plugin");
     let kept = format!("what the action wrote is kept in {}", folder.display());
     assert!(run.stderr.contains(&kept), "{}", run.stderr);
-    assert_eq!(fs::read_to_string(folder.join("runs/best.pt")).unwrap(), "weights");
+    assert_eq!(
+        fs::read_to_string(folder.join("runs/best.pt")).unwrap(),
+        "weights"
+    );
     assert!(!folder.join("plugin").exists() && !Path::new(&folder).join("../tmp").exists());
     drop(serving);
 }
@@ -598,7 +824,10 @@ fn tenants_and_scopes_hold_for_jobs_too() {
     let body = json!({"action": "train", "client_id": "shared"});
     let reads = token(&["--scope", "read"]);
     let refused = call(&reads, run, body.clone()).expect(403);
-    assert!(refused["detail"].as_str().unwrap().contains("`run`"), "{refused}");
+    assert!(
+        refused["detail"].as_str().unwrap().contains("`run`"),
+        "{refused}"
+    );
     let asked = ask(&serving, "train", json!({}), "shared");
     call(&reads, &format!("GET /jobs/{}/", asked["id"]), Value::Null).expect(200);
     let stop = format!("PATCH /jobs/{}/", asked["id"]);
@@ -642,12 +871,26 @@ fn inference_and_deployment_have_short_names() {
             "deployed",
         ),
     ] {
-        let document = space.synapse(&[&["plugin"], args].concat()).expect(0).json();
+        let document = space
+            .synapse(&[&["plugin"], args].concat())
+            .expect(0)
+            .json();
         expect_schema("run", &document);
-        assert_eq!((&document["action"], &document["result"]), (&json!(action), &json!(result)));
+        assert_eq!(
+            (&document["action"], &document["result"]),
+            (&json!(action), &json!(result))
+        );
     }
-    space.replace("config.yaml", "  ship:\n    entrypoint: plugin.work:deploy\n    method: job\n", "");
+    space.replace(
+        "config.yaml",
+        "  ship:\n    entrypoint: plugin.work:deploy\n    method: job\n",
+        "",
+    );
     let run = space.synapse(&["plugin", "deploy"]).expect(1);
-    assert!(run.stderr.contains("runs any of train, raises"), "{}", run.stderr);
+    assert!(
+        run.stderr.contains("runs any of train, raises"),
+        "{}",
+        run.stderr
+    );
     drop(serving);
 }

@@ -63,10 +63,16 @@ pub(crate) struct Args {
     /// Only some of the points and few random times: minutes become seconds.
     #[arg(long)]
     quick: bool,
+    /// The table of faults of networks and servers instead, with so many seeds a row.
+    #[arg(long, value_name = "SEEDS", conflicts_with_all = ["only", "runs", "quick"])]
+    http: Option<u64>,
 }
 
 /// Runs all sweeps and prints the counts; true when nothing was found.
 pub(crate) fn run(args: &Args) -> Result<bool> {
+    if let Some(seeds) = args.http {
+        return table(seeds);
+    }
     repo::need(&["strace"])?;
     if let Some(only) = &args.only {
         ensure!(
@@ -116,6 +122,17 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
         return Ok(false);
     }
     Ok(true)
+}
+
+/// The test of the fault table, with more seeds than it has by itself.
+fn table(seeds: u64) -> Result<bool> {
+    let mut command = repo::cargo();
+    command
+        .current_dir(repo::root()?)
+        .args(["test", "--locked", "--package", "synapse-tests", "--test"])
+        .args(["platform", "faults::", "--", "--nocapture"])
+        .env("SYNAPSE_FAULT_SEEDS", seeds.to_string());
+    Ok(command.status()?.success())
 }
 
 /// What was tried and found.

@@ -5,6 +5,7 @@
     reason = "a chore is a terminal program; nothing of it ships"
 )]
 
+mod api;
 mod bench;
 mod demo;
 mod faults;
@@ -44,6 +45,8 @@ enum Chore {
     Test(test::Args),
     /// Runs the checks of the Python package alone.
     Python(test::PythonArgs),
+    /// Checks the server of the backend by its own OpenAPI document.
+    Api,
     /// Checks the rules of the house that compilers do not know.
     Tidy,
     /// Measures the product beside the tools people know.
@@ -64,6 +67,7 @@ fn main() -> ExitCode {
         Chore::Demo(args) => demo::run(&args),
         Chore::Test(args) => test::run(&args),
         Chore::Python(args) => test::run_python(&args),
+        Chore::Api => test::run_api(),
         Chore::Tidy => tidy::run(),
         Chore::Bench(args) => bench::run(&args),
         Chore::Faults(args) => faults::run(&args),

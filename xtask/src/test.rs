@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context, Result};
 
-use crate::{python, pythons, repo, tidy};
+use crate::{api, python, pythons, repo, tidy};
 
 /// The cargo-deny that is installed when there is none.
 const CARGO_DENY: &str = "0.20.2";
@@ -67,6 +67,9 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
     });
     tests(&root, args.quick, &mut summary);
     package(&root, args.quick, &mut summary);
+    if !args.quick {
+        summary.step("api", || api::check(&root).map(End::from));
+    }
     Ok(summary.print())
 }
 
@@ -112,6 +115,17 @@ pub(crate) fn run_python(args: &PythonArgs) -> Result<bool> {
     let root = repo::root()?;
     let mut summary = Summary(Vec::new());
     package(&root, args.quick, &mut summary);
+    Ok(summary.print())
+}
+
+/// Builds the command and checks its server. True when nothing failed.
+pub(crate) fn run_api() -> Result<bool> {
+    let root = repo::root()?;
+    let mut summary = Summary(Vec::new());
+    summary.step("build", || {
+        cargo(&root, &["build", "--locked", "--bin", "synapse"])
+    });
+    summary.step("api", || api::check(&root).map(End::from));
     Ok(summary.print())
 }
 

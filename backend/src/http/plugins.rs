@@ -17,11 +17,7 @@ use crate::job::Asked;
 const LONGEST: usize = 200;
 
 /// `POST /plugins/{code}/run/`.
-pub(crate) async fn run(
-    State(shared): State<Shared>,
-    Part(code): Part,
-    request: Request,
-) -> Reply {
+pub(crate) async fn run(State(shared): State<Shared>, Part(code): Part, request: Request) -> Reply {
     let Value::Object(given) = json_body(request).await? else {
         return Err(Problem::bad("Invalid data. Expected a dictionary."));
     };
@@ -39,10 +35,7 @@ pub(crate) async fn run(
 }
 
 /// What is asked for, and under which name.
-fn read(
-    plugin: String,
-    mut given: Map<String, Value>,
-) -> Result<(Asked, Option<String>), Problem> {
+fn read(plugin: String, mut given: Map<String, Value>) -> Result<(Asked, Option<String>), Problem> {
     let mut text = |name: &str| match given.remove(name) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) => Ok(Some(text).filter(|text| !text.is_empty())),

@@ -206,3 +206,78 @@ async fn enter(
     }
     Ok(None)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use serde_json::Value;
+
+    use super::*;
+
+    /// Described before they are served: the agent's own module brings them.
+    const TO_COME: [(&str, &str); 3] = [
+        ("GET", "/agents/"),
+        ("GET", "/agents/{id}/"),
+        ("POST", "/plugins/{code}/run/"),
+    ];
+
+    #[test]
+    fn the_document_describes_every_route_and_no_other() {
+        let document = openapi::document().expect("a document");
+        let mut described = BTreeSet::new();
+        for (path, operations) in document["paths"].as_object().expect("paths") {
+            for method in operations.as_object().expect("operations").keys() {
+                if method != "parameters" {
+                    described.insert((method.to_uppercase(), path.clone()));
+                }
+            }
+        }
+        let mut served: BTreeSet<(String, String)> = routes()
+            .iter()
+            .map(|route| (route.method.to_owned(), route.path.replace('*', "")))
+            .collect();
+        assert_eq!(served.len(), routes().len(), "each once");
+        for (method, path) in TO_COME {
+            let new = served.insert((method.to_owned(), path.to_owned()));
+            assert!(new, "{method} {path} came: take it off the list");
+        }
+        assert_eq!(described, served);
+    }
+
+    #[test]
+    fn every_reference_in_the_document_leads_somewhere() {
+        fn walk(value: &Value, whole: &Value, count: &mut usize) {
+            match value {
+                Value::Object(fields) => {
+                    if let Some(place) = fields.get("$ref").and_then(Value::as_str) {
+                        let place = place.strip_prefix('#').expect("a place in the document");
+                        assert!(whole.pointer(place).is_some(), "{place}");
+                        *count += 1;
+                    }
+                    fields.values().for_each(|field| walk(field, whole, count));
+                }
+                Value::Array(items) => items.iter().for_each(|item| walk(item, whole, count)),
+                _ => {}
+            }
+        }
+        let document = openapi::document().expect("a document");
+        let mut count = 0;
+        walk(&document, &document, &mut count);
+        assert!(count > 100);
+        assert_eq!(document["info"]["version"], env!("CARGO_PKG_VERSION"));
+    }
+
+    #[test]
+    fn only_what_is_nobodys_secret_needs_no_token() {
+        let open: Vec<&str> = routes()
+            .iter()
+            .filter(|route| route.needs.is_empty())
+            .map(|route| route.path)
+            .collect();
+        assert_eq!(open, ["/health/", "/openapi.json"]);
+        for route in routes().iter().filter(|route| route.method == "DELETE") {
+            assert_eq!(route.needs, [Scope::Admin], "{}", route.path);
+        }
+    }
+}

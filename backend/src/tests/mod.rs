@@ -6,6 +6,8 @@ mod faults;
 mod lookup;
 mod models;
 mod runs;
+mod serving;
+mod tenants;
 mod upkeep;
 mod validate;
 

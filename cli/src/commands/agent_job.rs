@@ -143,7 +143,9 @@ pub fn run(app: &App) -> Result<u8, Failure> {
     let read = io::stdin().read_line(&mut line);
     let order: Option<Order> = read.ok().and_then(|_| serde_json::from_str(&line).ok());
     let order = order.ok_or_else(|| {
-        Failure::usage(format!("{ARGUMENT} is for the agent of `synapse backend serve`"))
+        Failure::usage(format!(
+            "{ARGUMENT} is for the agent of `synapse backend serve`"
+        ))
     })?;
     let options = Options {
         hook: app.hook.clone(),
@@ -253,8 +255,7 @@ impl Task<'_> {
             debug: true,
             backend: Arc::clone(backend),
         };
-        let (mut one, notes) =
-            execution::prepare(app, &wanted, &ready, given, Arc::new(Unseen))?;
+        let (mut one, notes) = execution::prepare(app, &wanted, &ready, given, Arc::new(Unseen))?;
         for note in &notes {
             told.say("warning", note);
         }
@@ -281,9 +282,9 @@ impl Task<'_> {
             let what = format!("cannot {what}: {error}");
             Failure::environment("agent", what).hint("check the server's data folder and its disk")
         };
-        let release = backend.release(&order.release).and_then(|details| {
-            Ok((details.release, backend.open_archive(&order.release)?))
-        });
+        let release = backend
+            .release(&order.release)
+            .and_then(|details| Ok((details.release, backend.open_archive(&order.release)?)));
         let (release, archive) = release.map_err(|error| match error {
             BackendError::NoRelease(_) => {
                 let what = "the release was replaced or deleted after the job had been asked for";
@@ -298,7 +299,8 @@ impl Task<'_> {
         // What an interrupted run of the same number left, as after a restored backup.
         let _ = fs::remove_dir_all(&order.folder);
         for name in ["", "tmp", "home"] {
-            make(&order.folder.join(name)).map_err(|error| cannot("make the job's folder", error))?;
+            make(&order.folder.join(name))
+                .map_err(|error| cannot("make the job's folder", error))?;
         }
         let folder = order.folder.join("plugin");
         let entries = archive::unpack(archive, &folder, &read::Limits::default()).map_err(
@@ -501,7 +503,12 @@ mod tests {
         };
         let paths = ["config.yaml".to_owned(), "plugin/run.py".to_owned()];
         let all = || {
-            for path in ["plugin/config.yaml", "plugin/plugin/run.py", "tmp/a", "home/b"] {
+            for path in [
+                "plugin/config.yaml",
+                "plugin/plugin/run.py",
+                "tmp/a",
+                "home/b",
+            ] {
                 write(path);
             }
             write("plugin/plugin/__pycache__/run.pyc");

@@ -13,7 +13,7 @@ use std::{
 
 use serde_json::{Value, json};
 use synapse_backend::{
-    BackendError, Embedded, NewRun, Scope, Scopes, RunStatus, RunUpdate,
+    BackendError, Embedded, NewRun, RunStatus, RunUpdate, Scope, Scopes,
     http::{Running, Server, Settings, new_token},
 };
 use synapse_engine::{Cancel, Failure, FailureKind};
@@ -116,8 +116,8 @@ impl Job {
         }
         let Ok(report) = report else { return end };
         // Whatever it raised while it unwound: it ended because it was asked to.
-        let stopped = self.stopped.load(Ordering::Relaxed)
-            && !matches!(report.ending, Ending::Returned(_));
+        let stopped =
+            self.stopped.load(Ordering::Relaxed) && !matches!(report.ending, Ending::Returned(_));
         let status = if stopped {
             Some(RunStatus::Stopped)
         } else {
@@ -131,7 +131,8 @@ impl Job {
         let mut notes = report.notes.clone();
         notes.extend(warnings);
         notes.extend(execution::left(report));
-        let stay = |files: &PathBuf| format!("what the action wrote is kept in {}", files.display());
+        let stay =
+            |files: &PathBuf| format!("what the action wrote is kept in {}", files.display());
         notes.extend(files.as_ref().map(stay));
         let meta = json!({
             "ending": execution::ending_name(&report.ending),

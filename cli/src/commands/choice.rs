@@ -69,10 +69,7 @@ impl<'a> Choice<'a> {
                     Ok(action) => return Ok(action.name.clone()),
                 };
                 let names: Vec<&str> = all.iter().map(|action| action.name.as_str()).collect();
-                let hint = format!(
-                    "synapse plugin run ACTION runs any of {}",
-                    names.join(", ")
-                );
+                let hint = format!("synapse plugin run ACTION runs any of {}", names.join(", "));
                 Err(failure.hint(hint))
             }
         }
@@ -119,26 +116,44 @@ mod tests {
     #[test]
     fn short_names_find_the_action_that_they_are_for() {
         let named = |choice: Choice<'_>, actions: &[(&str, &str)]| {
-            let mut text = "name: P\ncode: p\nversion: 0.1.0\ncategory: neural_net\nactions:\n"
-                .to_owned();
+            let mut text =
+                "name: P\ncode: p\nversion: 0.1.0\ncategory: neural_net\nactions:\n".to_owned();
             for (name, rest) in actions {
                 text.push_str(&format!("  {name}:\n    entrypoint: plugin.{rest}\n"));
             }
-            let config = config::parse(text.as_bytes(), "config.yaml").config.unwrap();
-            choice.name(&config, "config.yaml").map_err(|failure| failure.hint.unwrap())
+            let config = config::parse(text.as_bytes(), "config.yaml")
+                .config
+                .unwrap();
+            choice
+                .name(&config, "config.yaml")
+                .map_err(|failure| failure.hint.unwrap())
         };
         let infer = |actions: &[(&str, &str)]| named(Choice::Inference, actions);
-        let usual = [("train", "a:Train"), ("inference", "a:X"), ("deployment", "a:Y")];
+        let usual = [
+            ("train", "a:Train"),
+            ("inference", "a:X"),
+            ("deployment", "a:Y"),
+        ];
         assert_eq!(infer(&usual).unwrap(), "inference");
         assert_eq!(named(Choice::Deployment, &usual).unwrap(), "deployment");
         assert_eq!(named(Choice::Named("x"), &usual).unwrap(), "x");
-        assert_eq!(infer(&[("train", "a:T"), ("infer", "a:I")]).unwrap(), "infer");
+        assert_eq!(
+            infer(&[("train", "a:T"), ("infer", "a:I")]).unwrap(),
+            "infer"
+        );
         let served = "a:Detect\n    method: serve";
-        assert_eq!(infer(&[("train", "a:T"), ("detect", served)]).unwrap(), "detect");
+        assert_eq!(
+            infer(&[("train", "a:T"), ("detect", served)]).unwrap(),
+            "detect"
+        );
         let by_class = [("train", "a:T"), ("ship", "a:DeployAction")];
         assert_eq!(named(Choice::Deployment, &by_class).unwrap(), "ship");
         let two = [("detect", served), ("segment", served)];
-        assert!(infer(&two).unwrap_err().contains("synapse plugin run detect"));
+        assert!(
+            infer(&two)
+                .unwrap_err()
+                .contains("synapse plugin run detect")
+        );
         let none = infer(&[("train", "a:T"), ("test", "a:S")]).unwrap_err();
         assert!(none.contains("train, test"), "{none}");
     }

@@ -110,7 +110,7 @@ fn show(app: &App, given: &str) -> Result<u8, Failure> {
 
 /// All datasets; none when there is no backend yet, which looking does not make.
 fn all(app: &App) -> Result<Vec<Record>, Failure> {
-    if !app.home.backend().exists() {
+    if !app.has_backend()? {
         return Ok(Vec::new());
     }
     let backend: Embedded = app.backend()?;

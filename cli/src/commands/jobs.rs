@@ -10,7 +10,9 @@ use synapse_backend::{Run, RunEvent, RunStatus, http};
 use synapse_engine::Failure;
 use synapse_rules::{
     http::{Http, Retry, WireError},
-    platform::{Auth, Events, Feature, Platform, PlatformError, Secret, ServerEvent, jobs::JobRequest},
+    platform::{
+        Auth, Events, Feature, Platform, PlatformError, Secret, ServerEvent, jobs::JobRequest,
+    },
 };
 
 use crate::{
@@ -177,11 +179,17 @@ impl Remote {
 
     /// A job.
     pub(super) fn job(&self, id: &str) -> Result<Value, Failure> {
-        self.platform().job(id).map_err(|error| self.none(id, &error))
+        self.platform()
+            .job(id)
+            .map_err(|error| self.none(id, &error))
     }
 
     /// The newest jobs, and how many there are.
-    pub(super) fn jobs(&self, plugin: Option<&str>, limit: u32) -> Result<(Vec<Value>, u64), Failure> {
+    pub(super) fn jobs(
+        &self,
+        plugin: Option<&str>,
+        limit: u32,
+    ) -> Result<(Vec<Value>, u64), Failure> {
         let page = self.platform().jobs(plugin, limit);
         let page = page.map_err(|error| self.failure(&error))?;
         let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
@@ -197,7 +205,9 @@ impl Remote {
 
     /// Asks a job to end; returns it as it stands.
     pub(super) fn stop(&self, id: &str) -> Result<Value, Failure> {
-        self.platform().stop(id).map_err(|error| self.none(id, &error))
+        self.platform()
+            .stop(id)
+            .map_err(|error| self.none(id, &error))
     }
 
     fn none(&self, id: &str, error: &PlatformError) -> Failure {
@@ -457,7 +467,10 @@ mod tests {
         let Message::Log(log) = message::of_event(&event) else {
             panic!("no log: {event:?}")
         };
-        assert_eq!((log.level.as_str(), log.step.as_deref()), ("success", Some("train")));
+        assert_eq!(
+            (log.level.as_str(), log.step.as_deref()),
+            ("success", Some("train"))
+        );
         assert_eq!(log.data["content"], "done");
         let told = json!({"kind": "progress", "data": {"current": 1.0, "total": 4.0,
             "percent": 25.0, "failed": false}, "step": "train"});
@@ -469,7 +482,12 @@ mod tests {
         let event = event_of("log", &json!({"message": "hello"}));
         assert_eq!(event.text(), Some("hello"));
         assert!(matches!(message::of_event(&event), Message::Log(_)));
-        let odd = [json!(null), json!({"data": 3}), json!([1]), json!({"data": "x", "message": "y"})];
+        let odd = [
+            json!(null),
+            json!({"data": 3}),
+            json!([1]),
+            json!({"data": "x", "message": "y"}),
+        ];
         for told in odd {
             let _ = message::of_event(&event_of("log", &told));
         }

@@ -1,5 +1,6 @@
 //! The commands, each in a file named for it.
 
+pub mod agent;
 pub mod agent_job;
 mod attempt;
 pub mod backend;
@@ -7,21 +8,27 @@ pub mod cache;
 pub mod choice;
 pub mod config;
 pub mod dataset;
+pub mod doctor;
 mod execution;
 pub mod explain;
 mod inspection;
 mod jobs;
 pub mod lock;
 pub mod login;
+pub mod logout;
 pub mod model;
 pub mod plan;
+pub mod profiles;
 pub mod publish;
+mod reach;
 mod remote;
 pub mod run;
 pub mod runs;
 pub mod status;
 mod token;
 pub mod update_config;
+pub mod upload;
+pub mod whoami;
 pub mod worker;
 
 use std::{path::Path, sync::Arc};
@@ -55,6 +62,7 @@ fn look(
     let publish = Publish {
         options: &options,
         targets: targets.to_vec(),
+        storing: None,
         session: &session,
         workspace: &selected.workspace,
         schemas: app.schemas(&session),

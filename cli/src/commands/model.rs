@@ -24,7 +24,7 @@ pub fn run(app: &App, args: &Model) -> Result<u8, Failure> {
 fn list(app: &App) -> Result<u8, Failure> {
     let mut all = Vec::new();
     // Looking makes no backend.
-    if app.home.backend().exists() {
+    if app.has_backend()? {
         let page = app.backend()?.models(&ModelFilter::default());
         all = page.map_err(|error| app.backend_failure(&error))?.items;
     }
@@ -105,7 +105,7 @@ fn find(app: &App, id: i64) -> Result<(Embedded, Record), Failure> {
             .hint("synapse model list shows those there are")
     };
     // Looking makes no backend.
-    if !app.home.backend().exists() {
+    if !app.has_backend()? {
         return Err(none());
     }
     let backend = app.backend()?;

@@ -20,6 +20,7 @@ use crate::{
         progress::Live,
     },
     select::{self, Otherwise},
+    stores,
 };
 
 /// Runs the command; returns the exit code.
@@ -68,9 +69,11 @@ pub fn run(app: &App, args: &args::Publish) -> Result<u8, Failure> {
         Some(_) => Some(app::bump_lock(&app.home, &selected.root)?),
         None => None,
     };
+    let storing = stores::publishing(app, args, &selected, &session)?;
     let publish = Publish {
         options: &options,
         targets: targets.clone(),
+        storing: storing.as_ref(),
         session: &session,
         workspace: &selected.workspace,
         schemas: app.schemas(&session),
@@ -120,6 +123,8 @@ pub fn run(app: &App, args: &args::Publish) -> Result<u8, Failure> {
         } else {
             let verbose = app.output.verbose;
             render::publish::plugins(&mut printer, &reports, targets.len(), verbose);
+            let wheels = storing.is_some_and(|storing| storing.wheels.is_some());
+            render::upload::objects(&mut printer, &reports, wheels && verbose);
         }
     }
     drop(printer);
@@ -142,7 +147,7 @@ pub fn run(app: &App, args: &args::Publish) -> Result<u8, Failure> {
 }
 
 /// 0 when every plugin is published, 4 when some are, else the first failure's own code.
-fn exit_code(app: &App, reports: &[PluginReport]) -> u8 {
+pub(super) fn exit_code(app: &App, reports: &[PluginReport]) -> u8 {
     if app.cancel.cancelled()
         && reports
             .iter()

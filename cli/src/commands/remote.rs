@@ -103,7 +103,12 @@ pub(super) fn run(
     live.line(view::head("Job", &id));
     let shown = remote.named(&id);
     if options.detach {
-        return Ok(detached(app, &live, &document(&job, &remote.name, &action, start), &shown));
+        return Ok(detached(
+            app,
+            &live,
+            &document(&job, &remote.name, &action, start),
+            &shown,
+        ));
     }
     let interrupts = Arc::<Interrupts>::default();
     let diverted = interrupts.hear(app, &remote, &id, &live);
@@ -114,7 +119,10 @@ pub(super) fn run(
         Ok(job) => job,
         Err(failure) if failure.kind == FailureKind::Cancelled => {
             let what = format!("left; `synapse runs show {shown} --follow` follows it again");
-            let failure = Failure { message: what, ..failure };
+            let failure = Failure {
+                message: what,
+                ..failure
+            };
             let document = document(&job, &remote.name, &action, start);
             return Ok(conclude(app, &live, document, Some(&failure), None));
         }
@@ -123,7 +131,13 @@ pub(super) fn run(
     let failure = failure_of(&job, &action);
     let document = document(&job, &remote.name, &action, start);
     let more = format!("synapse runs show {shown}");
-    Ok(conclude(app, &live, document, failure.as_ref(), Some(&more)))
+    Ok(conclude(
+        app,
+        &live,
+        document,
+        failure.as_ref(),
+        Some(&more),
+    ))
 }
 
 /// Refuses options that only a run on this machine has.
@@ -141,7 +155,11 @@ fn only_here(args: &RunOptions) -> Result<(), Failure> {
         ("--upgrade", environment.upgrade),
         ("--offline", environment.offline),
     ];
-    refuse(&given, "a run on this machine", "leave it out, or use --mode local")
+    refuse(
+        &given,
+        "a run on this machine",
+        "leave it out, or use --mode local",
+    )
 }
 
 /// Refuses options that only a run on a platform has.
@@ -175,7 +193,9 @@ fn subject(app: &App, choice: Choice<'_>, args: &RunOptions) -> Result<Subject, 
     if let Some(given) = &args.plugin {
         let (code, variant) = given
             .split_once('@')
-            .map_or((given.as_str(), None), |(code, variant)| (code, Some(variant)));
+            .map_or((given.as_str(), None), |(code, variant)| {
+                (code, Some(variant))
+            });
         // Its configuration, when it is here, knows the actions.
         let own = here.ok().filter(|(plugin, _)| plugin.head.code == code);
         let action = match &own {
@@ -255,14 +275,20 @@ impl Interrupts {
         *self.heard.lock().unwrap_or_else(PoisonError::into_inner) = true;
         self.changed.notify_all();
         if let Err(failure) = stopped {
-            live.line(paint(WARN, format!("job {id} could not be stopped: {failure}")));
+            live.line(paint(
+                WARN,
+                format!("job {id} could not be stopped: {failure}"),
+            ));
         }
     }
 
     /// Waits for the answer to the first one, but not for long.
     fn wait(&self) {
         let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
-        drop(self.changed.wait_timeout_while(heard, ANSWER, |heard| !*heard));
+        drop(
+            self.changed
+                .wait_timeout_while(heard, ANSWER, |heard| !*heard),
+        );
     }
 }
 
@@ -276,7 +302,9 @@ fn detached(app: &App, live: &LiveRun, document: &Document, shown: &str) -> u8 {
     }
     live.line(paint(
         DIM,
-        format!("`synapse runs show {shown} --follow` follows it, `synapse runs stop {shown}` ends it"),
+        format!(
+            "`synapse runs show {shown} --follow` follows it, `synapse runs stop {shown}` ends it"
+        ),
     ));
     0
 }
@@ -390,8 +418,14 @@ mod tests {
         let resolve = json!({"kind": "resolve", "message": "no such package", "by": "environment",
             "hint": "mend it"});
         let failure = of("FAILED", resolve).unwrap();
-        assert_eq!((failure.hint.as_deref(), exit_code(failure.kind)), (Some("mend it"), 3));
-        assert_eq!(code(of("FAILED", json!({"kind": "lost", "message": "gone"}))), 3);
+        assert_eq!(
+            (failure.hint.as_deref(), exit_code(failure.kind)),
+            (Some("mend it"), 3)
+        );
+        assert_eq!(
+            code(of("FAILED", json!({"kind": "lost", "message": "gone"}))),
+            3
+        );
         // Of others there may be a text, or nothing.
         assert_eq!(of("FAILED", json!("it broke")).unwrap().message, "it broke");
         assert_eq!(code(of("FAILED", Value::Null)), 1);

@@ -330,7 +330,7 @@ fn read(
 
 /// The backend, unless there is none yet, which looking does not make.
 fn backend(app: &App) -> Result<Option<Embedded>, Failure> {
-    if !app.home.backend().exists() {
+    if !app.has_backend()? {
         return Ok(None);
     }
     app.backend().map(Some)

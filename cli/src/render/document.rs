@@ -11,7 +11,10 @@ use synapse_rules::{
     target::NOT_TRIED,
 };
 
-use super::error::{ErrorObject, flatten};
+use super::{
+    error::{ErrorObject, flatten},
+    upload::{self, StoredObject, WheelObject},
+};
 
 /// The whole document.
 #[derive(Debug, Serialize)]
@@ -68,6 +71,10 @@ pub struct PluginObject {
     config: Option<ConfigObject>,
     checksum: Option<ChecksumObject>,
     archive: Option<ArchiveObject>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    wheel: Option<WheelObject>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    objects: Vec<StoredObject>,
     stages: Vec<StageObject>,
 }
 
@@ -231,6 +238,8 @@ pub fn plugin(
         config: report.plugin.as_deref().map(config),
         checksum,
         archive,
+        wheel: upload::wheel(report, blob),
+        objects: upload::objects_of(report),
         stages: report.stages.iter().map(stage).collect(),
     }
 }
@@ -332,11 +341,11 @@ pub fn errors(reports: &[PluginReport]) -> Vec<ErrorObject> {
     failures.flat_map(flatten).map(ErrorObject::from).collect()
 }
 
-/// The document of a publish that failed before it came to any plugin.
-pub fn failed(failure: &Failure, elapsed_ms: u64) -> Document {
+/// The document of a publish or upload that failed before it came to any plugin.
+pub fn failed(command: &'static str, failure: &Failure, elapsed_ms: u64) -> Document {
     Document {
         schema: 1,
-        command: "publish",
+        command,
         ok: false,
         elapsed_ms,
         totals: Totals::default(),

@@ -1,5 +1,5 @@
-//! Owns the document of a command that failed before it had one of its own: that of `publish` and
-//! of `run` in the shape that they always have, of any other the same short one, as
+//! Owns the document of a command that failed before it had one of its own: that of `publish`, of
+//! `upload` and of `run` in the shape that they always have, of any other the same short one, as
 //! docs/schema/failure.schema.json describes it.
 
 use serde::Serialize;
@@ -31,8 +31,11 @@ pub fn print(
     elapsed_ms: u64,
 ) {
     match command {
-        "publish" => printer.json(&document::failed(failure, elapsed_ms)),
-        "run" | "infer" | "deploy" => printer.json(&run::Document::failed(action, failure, elapsed_ms)),
+        "publish" => printer.json(&document::failed("publish", failure, elapsed_ms)),
+        "upload" => printer.json(&document::failed("upload", failure, elapsed_ms)),
+        "run" | "infer" | "deploy" => {
+            printer.json(&run::Document::failed(action, failure, elapsed_ms))
+        }
         _ => printer.json(&Short {
             schema: 1,
             command,

@@ -9,6 +9,7 @@ pub mod progress;
 pub mod publish;
 pub mod run;
 pub mod runs;
+pub mod upload;
 
 use std::io::Write;
 

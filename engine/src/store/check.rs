@@ -1,7 +1,8 @@
 //! Owns `check`: every blob read and hashed, every row's blobs accounted for, and repair.
 
-use std::io::Read;
+use std::{io::Read, path::Path, time::Duration};
 
+use rusqlite::{Connection, OpenFlags};
 use serde::Serialize;
 
 use super::{
@@ -10,6 +11,9 @@ use super::{
     sqlite::{forget_blob, row_sum},
 };
 use crate::{cancel::Cancel, digest::Digest};
+
+/// How long a look waits for whoever writes.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// One thing that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -44,6 +48,15 @@ impl CheckReport {
     pub fn is_clean(&self) -> bool {
         self.database.is_none() && self.rows == 0 && self.damage.is_empty()
     }
+}
+
+/// Asks a database file whether it is whole, without changing it; what is wrong, if anything.
+pub fn examine(path: &Path) -> Result<Option<String>, StoreError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(PATIENCE)?;
+    let verdict: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+    Ok((verdict != "ok").then_some(verdict))
 }
 
 impl SqliteStore {

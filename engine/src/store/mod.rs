@@ -13,7 +13,7 @@ mod sqlite;
 
 use std::{fs::File, io, path::PathBuf, sync::Arc};
 
-pub use check::{CheckReport, Damage};
+pub use check::{CheckReport, Damage, examine};
 pub use fault::FaultStore;
 pub use gc::{GcReport, Limits};
 pub use ledger::{Effect, EffectState, Ledger, Receipt};

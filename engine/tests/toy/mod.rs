@@ -31,6 +31,8 @@ pub struct Spec {
     pub lane_io: bool,
     pub receipt: bool,
     pub session_only: bool,
+    /// Deciding about it takes a question.
+    pub asks: bool,
 }
 
 pub struct Toy {
@@ -48,6 +50,11 @@ pub struct World {
     pub gone: Mutex<Vec<String>>,
     pub absent: Mutex<Vec<String>>,
     pub restores: AtomicU32,
+    /// Who asked, and what the store knew of it.
+    pub asked: Mutex<Vec<String>>,
+    /// Questions under way, and the most there ever were.
+    pub asking: AtomicU32,
+    pub most_asking: AtomicU32,
 }
 
 impl Node for Toy {
@@ -85,6 +92,23 @@ impl Node for Toy {
             out.input(&name, Input::Digest(inputs.output(index, "out")?));
         }
         Ok(())
+    }
+
+    fn asks(&self, known: Option<&Outcome>) -> bool {
+        self.spec.asks && known.is_none()
+    }
+
+    fn ask(&self) {
+        let world = &self.world;
+        let now = world.asking.fetch_add(1, Ordering::SeqCst) + 1;
+        world.most_asking.fetch_max(now, Ordering::SeqCst);
+        // Whoever comes first waits for another, if one may come.
+        let until = std::time::Instant::now() + std::time::Duration::from_secs(5);
+        while world.most_asking.load(Ordering::SeqCst) < 2 && std::time::Instant::now() < until {
+            std::thread::yield_now();
+        }
+        world.asking.fetch_sub(1, Ordering::SeqCst);
+        world.asked.lock().unwrap().push(self.spec.name.clone());
     }
 
     fn probe(&self) -> Result<Probe, Failure> {

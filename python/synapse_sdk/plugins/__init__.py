@@ -66,6 +66,7 @@ if TYPE_CHECKING:
         ValidationStep,
     )
     from synapse_sdk.plugins.ui_schema import get_action_ui_schema, pydantic_to_ui_schema
+    from synapse_sdk.plugins.upload import archive_and_upload, build_and_upload
 
 __all__ = [
     "ActionConfig",
@@ -112,6 +113,8 @@ __all__ = [
     "ValidationStep",
     "WeightsResult",
     "action",
+    "archive_and_upload",
+    "build_and_upload",
     "create_serve_multiplexed_model_id",
     "get_action_ui_schema",
     "pydantic_to_ui_schema",
@@ -160,6 +163,7 @@ _HOMES = {
         "ValidationStep",
     ),
     "ui_schema": ("get_action_ui_schema", "pydantic_to_ui_schema"),
+    "upload": ("archive_and_upload", "build_and_upload"),
 }
 
 

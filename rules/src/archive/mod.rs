@@ -14,16 +14,16 @@ mod rule;
 mod sink;
 mod source;
 mod stream;
-mod unpack;
 #[cfg(test)]
 pub(crate) mod tests;
+mod unpack;
 pub mod zip;
 
 pub use inspect::{inspect, inspect_config};
 pub use pack::{NoStreams, PackError, PackFile, Packed, Streams, pack};
-pub use unpack::unpack;
 pub use rule::{ArchiveNode, CREDENTIAL, EDITED, RULE};
 pub use synapse_engine::{store::Stream, tree::tree_digest as content_digest};
+pub use unpack::unpack;
 
 /// Whether `path` may name a file of an archive: relative, of plain components separated by `/`,
 /// without NUL or backslash, not starting with a drive letter.

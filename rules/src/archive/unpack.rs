@@ -87,7 +87,10 @@ mod tests {
         );
         assert_eq!(found.expect("unpacked").len(), 3);
         let new = folder.path().join("new");
-        assert_eq!(fs::read(new.join("a/b/é.txt")).expect("a file"), b"hello ".repeat(99));
+        assert_eq!(
+            fs::read(new.join("a/b/é.txt")).expect("a file"),
+            b"hello ".repeat(99)
+        );
         assert_eq!(fs::read(new.join("empty")).expect("a file"), b"");
         let mode = |name: &str| {
             let meta = fs::metadata(new.join(name)).expect("a file");
@@ -109,7 +112,11 @@ mod tests {
             let (folder, found) = unpacked(code, &Limits::default());
             found.expect_err(code);
             // Refused before the folder is even made.
-            assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 0, "{code}");
+            assert_eq!(
+                fs::read_dir(folder.path()).expect("a folder").count(),
+                0,
+                "{code}"
+            );
         }
         let folder = tempfile::tempdir().expect("a folder");
         let file = made("z.writestr('a', b'x')");

@@ -3,6 +3,7 @@
 
 mod active;
 mod build;
+pub mod building;
 pub mod collect;
 mod lease;
 mod node;

@@ -14,11 +14,11 @@ use synapse_engine::{
 
 use super::{
     build::{self, Recipe},
-    lease::Lease,
+    building,
 };
 use crate::{
     python::interpreter::Interpreter,
-    resolve::{Work, desk::disk, lock::Target},
+    resolve::{Work, lock::Target},
 };
 
 /// The rule. Raise the version whenever the same lock would give another environment.
@@ -59,6 +59,11 @@ pub(super) fn folder(store: &Path, packages: Digest, interpreter: &Interpreter) 
     store.join("environments").join(&name[..32])
 }
 
+/// The digest of packages, as outcomes have it.
+pub(super) fn digest_of(packages: &Value) -> Digest {
+    Output::Value(packages.clone()).digest()
+}
+
 impl EnvironmentNode {
     /// The environment of `work`, for the lock of the node that it depends on, or a fixed one.
     pub(super) fn new(work: Arc<Work>, fixed: Option<Fixed>) -> Self {
@@ -67,7 +72,7 @@ impl EnvironmentNode {
 
     fn digest(&self, inputs: Inputs<'_>) -> Result<Digest, Pending> {
         match &self.fixed {
-            Some(fixed) => Ok(Output::Value(fixed.packages.clone()).digest()),
+            Some(fixed) => Ok(digest_of(&fixed.packages)),
             None => inputs.output(0, "packages"),
         }
     }
@@ -125,24 +130,19 @@ impl Node for EnvironmentNode {
                 .zip(packages)
                 .ok_or_else(|| Failure::bug("a lock cannot be read"))?
         };
-        let digest = Output::Value(packages.clone()).digest();
-        let folder = folder(&self.work.store, digest, &self.work.interpreter);
+        let folder = folder(
+            &self.work.store,
+            digest_of(&packages),
+            &self.work.interpreter,
+        );
         let recipe = Recipe {
             folder: &folder,
             interpreter: &self.work.interpreter,
             target: &target,
             packages: &packages,
         };
-        let locked = |error| disk("cannot lock an environment", &error);
-        let _lease = Lease::take(&folder).map_err(locked)?;
-        let _making = Lease::making(&folder).map_err(locked)?;
-        // Made before the store forgot it, or by a process that another store's locks let in.
-        if !build::is_whole(&recipe) {
-            let installer = self.work.installer(context.cancel())?;
-            let setting = self.work.setting(context.cancel());
-            let work = self.fixed.is_none().then_some(self.work.as_ref());
-            build::build(&setting, &recipe, &installer, work)?;
-        }
+        let asked = self.fixed.is_none();
+        let _lease = building::make(&recipe, &self.work, asked, context.cancel())?;
         Ok(self.outcome(&folder))
     }
 }

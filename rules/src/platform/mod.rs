@@ -18,11 +18,13 @@ mod send;
 use std::{
     fmt,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU8, Ordering},
     },
+    time::SystemTime,
 };
 
+use reqwest::header::DATE;
 use synapse_engine::Digest;
 
 pub use self::{
@@ -57,6 +59,8 @@ pub struct Platform {
     identity: String,
     /// What the server said that it can do beyond the table, as bits; 0 when it said nothing yet.
     features: AtomicU8,
+    /// Seconds by which its clock was ahead of ours when it first answered.
+    skew: OnceLock<i64>,
 }
 
 impl fmt::Debug for Platform {
@@ -111,6 +115,7 @@ impl Platform {
             access,
             identity,
             features: AtomicU8::new(0),
+            skew: OnceLock::new(),
         })
     }
 
@@ -146,7 +151,23 @@ impl Platform {
         Ok(self.features.load(Ordering::Relaxed) & feature.bit() != 0)
     }
 
+    /// Seconds by which the server's clock is ahead of this machine's, once it answered anything.
+    pub fn skew(&self) -> Option<i64> {
+        self.skew.get().copied()
+    }
+
     fn learn(&self, headers: &reqwest::header::HeaderMap) {
+        let date = headers.get(DATE).and_then(|date| date.to_str().ok());
+        if let Some(date) = date.and_then(|date| httpdate::parse_http_date(date).ok()) {
+            let seconds = |from: SystemTime, to: SystemTime| {
+                to.duration_since(from)
+                    .ok()
+                    .map(|time| time.as_secs() as i64)
+            };
+            let now = SystemTime::now();
+            let ahead = seconds(now, date).or_else(|| seconds(date, now).map(|late| -late));
+            let _ = self.skew.set(ahead.unwrap_or_default());
+        }
         let said = headers.get(FEATURES).and_then(|said| said.to_str().ok());
         let said = said.unwrap_or_default();
         let mut bits = ANSWERED;

@@ -30,6 +30,7 @@ use crate::{
     inspect::{self, Schemas},
     plugin::{self, Above, Plugin, Source, Trust},
     secrets::Scanner,
+    storage::Storing,
     sync,
     target::Target,
     upload::{self, UploadNode, VERSION_TAKEN},
@@ -122,16 +123,16 @@ struct Nodes {
     plugin: Arc<Plugin>,
     scanner: Arc<Scanner>,
     stages: Vec<(&'static str, NodeId)>,
-    /// The last stages, each with the name of its target.
-    uploads: Vec<(String, NodeId)>,
+    /// The last stages, each with the name of its target or object store.
+    ends: Vec<(&'static str, String, NodeId)>,
 }
 
 impl Nodes {
     /// Every stage with its target, where it has one, in order.
     fn all(&self) -> impl Iterator<Item = (&'static str, Option<&str>, NodeId)> {
         let before = self.stages.iter().map(|(stage, id)| (*stage, None, *id));
-        let uploads = self.uploads.iter();
-        before.chain(uploads.map(|(target, id)| ("upload", Some(target.as_str()), *id)))
+        let ends = self.ends.iter();
+        before.chain(ends.map(|(stage, target, id)| (*stage, Some(target.as_str()), *id)))
     }
 }
 
@@ -142,6 +143,8 @@ pub struct Publish<'a> {
     pub options: &'a Options,
     /// Where to.
     pub targets: Vec<Arc<Target>>,
+    /// Object stores besides.
+    pub storing: Option<&'a Storing>,
     /// The engine's session.
     pub session: &'a Session,
     /// The workspace's index.
@@ -300,10 +303,14 @@ impl Publish<'_> {
         let mut nodes = Vec::with_capacity(plugins.len());
         let mut scanners = Scanners::new();
         for (at, plugin) in plugins {
-            let scanner = match self.scanner(&mut scanners, plugin) {
-                Ok(scanner) => scanner,
+            let storing = self.storing.map(|storing| storing.prepare(plugin));
+            let ready = self
+                .scanner(&mut scanners, plugin)
+                .and_then(|scanner| Ok((scanner, storing.transpose()?)));
+            let (scanner, storing) = match ready {
+                Ok(ready) => ready,
                 Err(failure) => {
-                    reports[*at].status = Status::Failed;
+                    reports[*at].status = failed_status(&failure);
                     reports[*at].failure = Some(failure);
                     continue;
                 }
@@ -319,7 +326,7 @@ impl Publish<'_> {
             let checksum = builder.node(Arc::new(ChecksumNode::new(Arc::clone(plugin))));
             builder.depends(checksum, archive);
             stages.extend([("archive", archive), ("checksum", checksum)]);
-            let mut uploads = Vec::with_capacity(self.targets.len());
+            let mut ends = Vec::with_capacity(self.targets.len());
             for target in &self.targets {
                 let upload = UploadNode::new(
                     Arc::clone(plugin),
@@ -331,14 +338,20 @@ impl Publish<'_> {
                 let upload = builder.node(Arc::new(upload));
                 builder.depends(upload, archive);
                 builder.depends(upload, checksum);
-                uploads.push((target.name.clone(), upload));
+                ends.push(("upload", target.name.clone(), upload));
+            }
+            if let Some(storing) = storing {
+                let clock = self.session.clock;
+                let stored = storing.stages(&mut builder, plugin, (archive, checksum), clock);
+                stages.extend(stored.before);
+                ends.extend(stored.ends);
             }
             nodes.push(Nodes {
                 at: *at,
                 plugin: Arc::clone(plugin),
                 scanner,
                 stages,
-                uploads,
+                ends,
             });
         }
         let graph = builder

@@ -148,8 +148,8 @@ pub(super) fn planned(plan: &Plan, own: &Nodes, report: &mut PluginReport) {
             });
         }
     }
-    let known = |(_, id): &(String, NodeId)| plan.get(*id).decision.is_known();
-    let done = !own.uploads.is_empty() && own.uploads.iter().all(known);
+    let known = |(_, _, id): &(_, String, NodeId)| plan.get(*id).decision.is_known();
+    let done = !own.ends.is_empty() && own.ends.iter().all(known);
     if report.failure.is_some() {
         return;
     }

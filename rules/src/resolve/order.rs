@@ -60,7 +60,9 @@ impl Order<'_> {
             let url = file_url(&self.folder.join(&wheel.path));
             lines.push(format!("{} @ {url}", wheel.name));
         }
-        lines.extend(IMPLICIT.map(str::to_owned));
+        if !self.requirements.bare {
+            lines.extend(IMPLICIT.map(str::to_owned));
+        }
         desk.write("requirements.in", &(lines.join("\n") + "\n"))
     }
 

@@ -97,6 +97,8 @@ pub struct Requirements {
     pub python: Option<VersionSpecifiers>,
     /// Doubts.
     pub warnings: Vec<Warning>,
+    /// Nothing of ours is installed besides.
+    pub bare: bool,
 }
 
 /// Reads what the plugin in `folder` asks for.
@@ -129,6 +131,38 @@ pub fn read(
     let mut found = reader.found;
     take_sdk_out(&mut found, sdk_version)?;
     Ok(found)
+}
+
+/// Reads requirements that are listed elsewhere, each with its place: what a build takes. The SDK
+/// stays among them, and nothing of ours is added.
+pub fn listed(
+    lines: &[(String, Place)],
+    folder: &Path,
+    variables: &Variables,
+) -> Result<Requirements, Failure> {
+    let mut reader = Reader {
+        folder,
+        variables,
+        found: Requirements::default(),
+        failures: Vec::new(),
+        open: Vec::new(),
+        files: 0,
+    };
+    for (text, place) in lines {
+        if text.trim_start().starts_with('-') || text.contains('\n') {
+            let hint = "write it like name>=1.0, or name @ URL";
+            reader.mistake(&place.to_string(), "this is no requirement", hint);
+        } else {
+            reader.text(text, place);
+        }
+    }
+    let mut failures = reader.failures.into_iter();
+    if let Some(mut first) = failures.next() {
+        first.more = failures.collect();
+        return Err(first);
+    }
+    reader.found.bare = true;
+    Ok(reader.found)
 }
 
 /// Reads requirements one after the other, collecting all mistakes.

@@ -156,7 +156,9 @@ impl Work {
         for wheel in &self.wheels {
             inputs.push((format!("wheel {}", wheel.path), wheel.digest.hex()));
         }
-        inputs.push(("implicit requirements".to_owned(), IMPLICIT.join(", ")));
+        if !self.requirements.bare {
+            inputs.push(("implicit requirements".to_owned(), IMPLICIT.join(", ")));
+        }
         inputs.push(("options".to_owned(), options.identity()));
         let python = python.as_ref().map(ToString::to_string);
         inputs.push(("requires python".to_owned(), python.unwrap_or_default()));

@@ -270,7 +270,7 @@ fn trial(site: &Site, row: &Row, seed: u64, always: bool, code: &str, tally: &mu
         }
     });
     let mut space = Space::new(PROGRAM);
-    space.tiny_plugin("", code);
+    space.tiny_plugin(".", code);
     point(&mut space, &proxy.url, &site.serving.token);
     space.set("SYNAPSE_HTTP_TIMEOUT", "1");
     space.set("SYNAPSE_HTTP_RETRIES", "2");

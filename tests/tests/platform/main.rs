@@ -6,6 +6,7 @@ mod contract;
 mod faults;
 mod publish;
 mod tls;
+mod wire;
 
 use std::collections::BTreeMap;
 

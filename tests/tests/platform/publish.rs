@@ -239,7 +239,7 @@ fn a_token_that_is_not_accepted_stops_the_batch_at_once() {
 
 /// A plugin whose archive takes several chunks, of bytes that do not shrink.
 fn large_plugin(space: &Space, megabytes: usize) {
-    space.tiny_plugin("", "large");
+    space.tiny_plugin(".", "large");
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let mut bytes = Vec::with_capacity(megabytes << 20);
     while bytes.len() < megabytes << 20 {

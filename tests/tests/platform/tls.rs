@@ -86,7 +86,7 @@ fn only_who_is_trusted_gets_the_token() {
     let site = Site::start();
     let (port, pem) = tls_before(site.serving.host());
     let mut space = Space::new(PROGRAM);
-    space.tiny_plugin("", "over-tls");
+    space.tiny_plugin(".", "over-tls");
     point(
         &mut space,
         &format!("https://localhost:{port}"),
@@ -124,7 +124,7 @@ fn only_who_is_trusted_gets_the_token() {
 fn what_speaks_no_tls_is_told() {
     let site = Site::start();
     let mut space = Space::new(PROGRAM);
-    space.tiny_plugin("", "no-tls");
+    space.tiny_plugin(".", "no-tls");
     let url = site.serving.url.replace("http://", "https://");
     point(&mut space, &url, &site.serving.token);
     space.set("SYNAPSE_HTTP_RETRIES", "0");
