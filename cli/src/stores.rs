@@ -10,10 +10,11 @@ use std::{
 use synapse_engine::{Failure, Session};
 use synapse_rules::{
     fileset::read_regular,
+    library::Libraries,
     plugin,
     storage::{self, Place, Storage, Storing},
     wheel::Wheels,
-    workspace,
+    workspace::{self, Workspace},
 };
 
 use crate::{
@@ -72,6 +73,42 @@ pub fn wheels(app: &App, session: &Session) -> Wheels {
     }
 }
 
+/// The libraries that the workspace names; nothing when it names none.
+pub fn libraries(app: &App, root: &Path, session: &Session) -> Result<Option<Libraries>, Failure> {
+    let Some((model, shown)) = workspace_with(root, b"libraries")? else {
+        return Ok(None);
+    };
+    if model.libraries.is_empty() {
+        return Ok(None);
+    }
+    let found = workspace::folders(root, &model.libraries, &["pyproject.toml"])
+        .map_err(|error| Failure::user("unreadable", error.to_string()).at(shown.clone()))?;
+    if let Some(pattern) = found.unmatched.iter().find(|own| !own.starts_with('!')) {
+        let what = format!("the library pattern {pattern} matches no library");
+        return Err(Failure::user("library", what)
+            .at(shown)
+            .hint("a library is a folder with a pyproject.toml"));
+    }
+    Ok(Some(Libraries::new(wheels(app, session), found.members)))
+}
+
+/// The workspace file, when it has a word in it; most have not, and need not be read for that.
+fn workspace_with(root: &Path, word: &[u8]) -> Result<Option<(Workspace, String)>, Failure> {
+    let file = root.join(workspace::FILE);
+    let Ok(bytes) = read_regular(&file) else {
+        return Ok(None);
+    };
+    if !bytes.windows(word.len()).any(|own| own == word) {
+        return Ok(None);
+    }
+    let shown = file.display().to_string();
+    let parsed = workspace::parse(&bytes, &shown, root);
+    if let Some(failure) = plugin::diagnostics_failure(&parsed.diagnostics) {
+        return Err(failure);
+    }
+    Ok(parsed.workspace.map(|model| (model, shown)))
+}
+
 /// Makes ready to talk to the stores that are meant, each once.
 pub fn open(app: &App, wanted: &Wanted<'_>, root: &Path) -> Result<Vec<Arc<Storage>>, Failure> {
     let mut storages: Vec<Arc<Storage>> = Vec::new();
@@ -99,28 +136,19 @@ fn places(app: &App, wanted: &Wanted<'_>, root: &Path) -> Result<Vec<Place>, Fai
 
 /// Those that the workspace names: only what a profile knows.
 fn of_workspace(app: &App, wanted: &Wanted<'_>, root: &Path) -> Result<Vec<Place>, Failure> {
-    let file = root.join(workspace::FILE);
-    let Ok(bytes) = read_regular(&file) else {
+    let Some((model, shown)) = workspace_with(root, b"storage")? else {
         return Ok(Vec::new());
     };
-    // Most have none, and need not be read for that.
-    if !bytes.windows(7).any(|word| word == b"storage") {
+    if model.storage.is_empty() {
         return Ok(Vec::new());
     }
-    let shown = file.display().to_string();
-    let parsed = workspace::parse(&bytes, &shown, root);
-    if let Some(failure) = plugin::diagnostics_failure(&parsed.diagnostics) {
-        return Err(failure);
-    }
-    let Some(model) = parsed.workspace.filter(|model| !model.storage.is_empty()) else {
-        return Ok(Vec::new());
-    };
     let known = Known::load(app, wanted)?;
     let mut places = Vec::new();
     for (index, text) in model.storage.iter().enumerate() {
         if let Some(place) = known.find(text)? {
             places.push(place);
         } else {
+            let bytes = read_regular(Path::new(&shown)).unwrap_or_default();
             let unknown = model.unknown_storage(index, &bytes, &shown);
             return Err(plugin::diagnostics_failure(&unknown)
                 .unwrap_or_else(|| Failure::bug("a store that is not known is no mistake")));

@@ -42,7 +42,7 @@ def answer(**changes: Any) -> str:
         "storage": "prod", "kind": "archive", "status": "stored", "name": "dev-0a.zip",
         "url": "s3://bucket/dev-0a.zip", "size": 7, "md5": "0a", "verified": "etag", "error": None,
     }  # fmt: skip
-    wheel = {**entry, "kind": "wheel", "status": "up_to_date", "name": "x.whl", "url": "s3://b/x"}
+    wheel = {**entry, "kind": "wheel", "status": "there", "name": "x.whl", "url": "s3://b/x"}
     plugin = {
         "code": "tiny", "version": "1.0.0", "variant": None, "checksum": {"md5": "0a"},
         "objects": [entry, wheel], "wheel": {"file": "x.whl"},

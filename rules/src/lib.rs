@@ -13,6 +13,7 @@ pub mod environment;
 pub mod fileset;
 pub mod http;
 pub mod inspect;
+pub mod library;
 pub mod platform;
 pub mod plugin;
 pub mod publish;

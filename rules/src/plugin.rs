@@ -23,6 +23,7 @@ use crate::{
     counters::Counters,
     fileset::{self, Walk, ignores},
     inspect::{Entry, Note},
+    library::needs,
     secrets::Scanner,
     sync::{self, Memo},
 };
@@ -52,6 +53,10 @@ pub struct Head {
     pub actions: Vec<Entry>,
     /// The Python that it needs, as written.
     pub requires_python: Option<String>,
+    /// The names of what it requires, some of which may be libraries of the workspace.
+    pub needs: Vec<String>,
+    /// Its folder of wheels.
+    pub wheels_dir: String,
     /// What this very state of the plugin was synced to, once that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub synced: Option<Memo>,
@@ -114,6 +119,8 @@ pub struct Plugin {
     written: Arc<dyn Files + Send + Sync>,
     /// Files of the archive that lie elsewhere in the source: archive path to source path.
     pub moved: HashMap<String, PathBuf>,
+    /// Files of the archive that lie in the store: wheels of libraries.
+    pub bundled: Arc<Vec<Bundled>>,
     /// What to keep in the index.
     pub section: Section,
     /// The section differs from the one that the index has.
@@ -202,6 +209,7 @@ impl Plugin {
         let note = serde_json::to_vec(&head).map_err(|error| Failure::bug(error.to_string()))?;
         Ok(Self {
             files: synced_files(&self.written, config),
+            bundled: Arc::default(),
             section: self.section.with_note(&note),
             head,
             fresh: true,
@@ -217,6 +225,7 @@ impl Plugin {
         };
         Self {
             files: Arc::clone(&self.written),
+            bundled: Arc::default(),
             head,
             ..self.clone()
         }
@@ -228,6 +237,42 @@ impl Plugin {
             .get(path)
             .cloned()
             .unwrap_or_else(|| self.source.folder().join(path))
+    }
+}
+
+/// A file of an archive that lies in the store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bundled {
+    /// Its path in the archive.
+    pub path: String,
+    /// Its blob.
+    pub digest: Digest,
+    /// Bytes.
+    pub size: u64,
+}
+
+impl Plugin {
+    /// The plugin with further files, which take the place of its own at their paths.
+    pub fn with_bundled(&self, mut bundled: Vec<Bundled>) -> Self {
+        bundled.sort_by(|a, b| a.path.cmp(&b.path));
+        let mut entries = self.files.load();
+        entries.retain(|entry| bundled.iter().all(|own| own.path != entry.path));
+        entries.extend(bundled.iter().map(|own| TreeEntry {
+            path: own.path.clone(),
+            executable: false,
+            size: own.size,
+            digest: own.digest,
+        }));
+        Self {
+            files: Arc::new(Tree::new(entries)),
+            bundled: Arc::new(bundled),
+            ..self.clone()
+        }
+    }
+
+    /// What lies in the store of a path in the archive.
+    pub fn bundled_at(&self, path: &str) -> Option<&Bundled> {
+        self.bundled.iter().find(|own| own.path == path)
     }
 }
 
@@ -341,17 +386,16 @@ pub fn load(
     // A configuration saved between our two looks at it is read again.
     for _ in 0..3 {
         let (name, bytes) = read_config(source, &folder)?;
-        let head = parse_head(&folder, &name, &bytes)?;
+        let mut head = parse_head(&folder, &name, &bytes)?;
         let digests = match (known, trust) {
             (Some(section), Trust::Stat) => section.known(),
             _ => HashMap::new(),
         };
-        let wheels_dir = wheels_dir(&bytes, &name);
         let walk = Walk {
             root: &folder,
             place: &source.place,
             outer: &outer,
-            wheels_dir: &wheels_dir,
+            wheels_dir: &head.wheels_dir,
             config: &name,
             known: &digests,
             now,
@@ -362,6 +406,10 @@ pub fn load(
         if source.config.is_none() && own.is_some_and(|file| file.digest != Digest::of(&bytes)) {
             continue;
         }
+        let Some(needs) = needs::read(&folder, &subtree.files) else {
+            continue;
+        };
+        head.needs = needs;
         subtree.guard = guard;
         // An override lies outside of what the index watches.
         subtree.settled &= source.config.is_none();
@@ -464,6 +512,8 @@ fn parse_head(folder: &Path, name: &str, bytes: &[u8]) -> Result<Head, Failure> 
         warnings: parsed.diagnostics.iter().map(Warning::from).collect(),
         actions: config.actions.into_iter().map(entry).collect(),
         requires_python: config.requires.python.map(|python| python.to_string()),
+        needs: Vec::new(),
+        wheels_dir: config.wheels_dir,
         synced: None,
     })
 }
@@ -475,12 +525,6 @@ fn entry(action: config::Action) -> Entry {
         module,
         object,
     }
-}
-
-fn wheels_dir(bytes: &[u8], name: &str) -> String {
-    config::parse(bytes, name)
-        .config
-        .map_or_else(|| "wheels".to_owned(), |config| config.wheels_dir)
 }
 
 fn assemble(source: &Source, head: Head, section: Section, fresh: bool) -> Result<Plugin, Failure> {
@@ -503,6 +547,7 @@ fn assemble(source: &Source, head: Head, section: Section, fresh: bool) -> Resul
         head,
         written: files,
         moved,
+        bundled: Arc::default(),
         section,
         fresh,
     })

@@ -31,6 +31,8 @@ pub struct Workspace {
     pub root: PathBuf,
     /// Patterns of member directories; `!` in front excludes.
     pub members: Vec<String>,
+    /// Patterns of the folders of shared Python packages.
+    pub libraries: Vec<String>,
     /// Object stores that archives go to as well: names of a profile's, or their URLs.
     pub storage: Vec<String>,
     /// The whole file, unknown keys and key order kept.
@@ -112,25 +114,35 @@ pub fn parse(bytes: &[u8], file: &str, root: &Path) -> Parsed {
             let found = reader.required("members", &KEYS).is_some();
             let texts = reader.texts("members", false);
             let stores = reader.texts("storage", false);
+            let libraries = reader.texts("libraries", false);
             reader.near_misses(&KEYS, &["members"]);
             let mut members = Vec::with_capacity(texts.len());
             let mut spans = Vec::with_capacity(texts.len());
-            for (text, value) in texts {
+            let mut check = |kind: &str, text: &str, span: Range<usize>| {
                 if let Err(why) = Pattern::new(text) {
-                    let message = format!("the member pattern {} {why}", quote(text));
-                    problems.push(
-                        Problem::error("workspace-bad-pattern", value.span(), message)
-                            .hint("write a path or glob under the workspace, as in plugins/*"),
-                    );
+                    let message = format!("the {kind} pattern {} {why}", quote(text));
+                    let hint = "write a path or glob under the workspace, as in plugins/*";
+                    problems
+                        .push(Problem::error("workspace-bad-pattern", span, message).hint(hint));
                 }
+            };
+            for (text, value) in texts {
+                check("member", text, value.span());
                 members.push(text.to_owned());
                 spans.push(value.span());
+            }
+            for (text, value) in &libraries {
+                check("library", text, value.span());
             }
             if found {
                 let json = node.to_json();
                 workspace = Some(Workspace {
                     root: root.to_path_buf(),
                     members,
+                    libraries: libraries
+                        .iter()
+                        .map(|(text, _)| (*text).to_owned())
+                        .collect(),
                     storage: stores.iter().map(|(text, _)| (*text).to_owned()).collect(),
                     json,
                     spans,
@@ -265,11 +277,22 @@ struct Walk<'r> {
     matched: Vec<bool>,
     members: BTreeSet<String>,
     visited: BTreeSet<String>,
+    marks: &'r [&'r str],
 }
 
 /// Finds the members that `patterns` name under `root`. Hidden directories, virtual environments
 /// and `node_modules` are never entered, nor is a member by `**`.
 pub fn expand(root: &Path, patterns: &[String]) -> Result<Expansion, WorkspaceError> {
+    folders(root, patterns, &CONFIG_FILES)
+}
+
+/// Finds the folders that `patterns` name under `root` and that hold one of the files `marks`,
+/// as [`expand`] does.
+pub fn folders(
+    root: &Path,
+    patterns: &[String],
+    marks: &[&str],
+) -> Result<Expansion, WorkspaceError> {
     let compiled = patterns
         .iter()
         .map(|text| {
@@ -290,6 +313,7 @@ pub fn expand(root: &Path, patterns: &[String]) -> Result<Expansion, WorkspaceEr
         patterns: compiled,
         members: BTreeSet::new(),
         visited: BTreeSet::new(),
+        marks,
     };
     let start: States = (0..walk.patterns.len())
         .map(|pattern| (pattern, 0))
@@ -372,7 +396,7 @@ impl Walk<'_> {
                 return Ok(());
             }
             let kind = entry.file_type().map_err(&failed)?;
-            if CONFIG_FILES.contains(&name.as_str()) {
+            if self.marks.contains(&name.as_str()) {
                 is_plugin |= full.join(&name).is_file();
             } else if (kind.is_dir() || kind.is_symlink()) && enterable(&name) {
                 folders.push((name, kind.is_symlink()));

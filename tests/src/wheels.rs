@@ -211,7 +211,10 @@ fn write_if_other(path: &Path, text: &str) {
 }
 
 /// The folder in the build folder that keeps what is made once.
-fn made_folder() -> PathBuf {
+///
+/// # Panics
+/// When it cannot be made.
+pub fn made_folder() -> PathBuf {
     let program = std::env::current_exe().expect("a program");
     let target = program
         .ancestors()

@@ -59,10 +59,12 @@ fn look(
         dry_run: true,
         ..options.clone()
     };
+    let libraries = crate::stores::libraries(app, &selected.root, &session)?;
     let publish = Publish {
         options: &options,
         targets: targets.to_vec(),
         storing: None,
+        libraries: libraries.as_ref(),
         session: &session,
         workspace: &selected.workspace,
         schemas: app.schemas(&session),

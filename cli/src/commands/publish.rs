@@ -31,7 +31,9 @@ pub fn run(app: &App, args: &args::Publish) -> Result<u8, Failure> {
         let targets = scope.spawn(|| {
             let targets = app.targets(&args.to)?;
             app.store()?;
-            targets.iter().for_each(|target| target.prefetch());
+            for target in &targets {
+                target.prefetch();
+            }
             Ok(targets)
         });
         let selected = select::select(app, &args.selection, Otherwise::Refuse);
@@ -70,10 +72,12 @@ pub fn run(app: &App, args: &args::Publish) -> Result<u8, Failure> {
         None => None,
     };
     let storing = stores::publishing(app, args, &selected, &session)?;
+    let libraries = stores::libraries(app, &selected.root, &session)?;
     let publish = Publish {
         options: &options,
         targets: targets.clone(),
         storing: storing.as_ref(),
+        libraries: libraries.as_ref(),
         session: &session,
         workspace: &selected.workspace,
         schemas: app.schemas(&session),

@@ -54,10 +54,12 @@ pub fn run(app: &App, args: &args::Upload) -> Result<u8, Failure> {
         allow_secrets: args.allow_secret.clone(),
         ..Options::default()
     };
+    let libraries = stores::libraries(app, &selected.root, &session)?;
     let publish = Publish {
         options: &options,
         targets: Vec::new(),
         storing: Some(&storing),
+        libraries: libraries.as_ref(),
         session: &session,
         workspace: &selected.workspace,
         schemas: app.schemas(&session),

@@ -65,6 +65,13 @@ fn kind(stage: &Stage) -> Option<&'static str> {
     }
 }
 
+/// Whether an object was sent now, rather than found.
+fn is_new(stage: &Stage) -> bool {
+    let outcome = stage.report.outcome.as_deref();
+    let sent = outcome.and_then(|outcome| outcome.get("sent")?.as_bool());
+    stage.status() == Status::Published && sent == Some(true)
+}
+
 fn stored(report: &PluginReport) -> impl Iterator<Item = (&Stage, &'static str)> {
     let stages = report.stages.iter();
     stages.filter_map(|stage| Some((stage, kind(stage)?)))
@@ -79,7 +86,8 @@ pub(super) fn objects_of(report: &PluginReport) -> Vec<StoredObject> {
             storage: stage.target.clone().unwrap_or_default(),
             kind,
             status: match stage.status() {
-                Status::Published => "stored",
+                _ if is_new(stage) => "stored",
+                Status::Published | Status::UpToDate => "there",
                 status => status_name(status),
             },
             name: text("name"),
@@ -111,9 +119,9 @@ pub fn objects(printer: &mut Printer, reports: &[PluginReport], wheels: bool) {
 fn line(printer: &mut Printer, stage: &Stage, outcome: &Outcome) {
     let text = |name: &str| outcome.text(name).unwrap_or_default();
     let bytes = outcome.get("size").and_then(serde_json::Value::as_u64);
-    let (style, what) = match stage.status() {
-        Status::Published => (GOOD, "stored"),
-        _ => (DIM, "there"),
+    let (style, what) = match is_new(stage) {
+        true => (GOOD, "stored"),
+        false => (DIM, "there"),
     };
     printer.line(format!(
         "{} {}  {}  {}",
@@ -163,9 +171,9 @@ pub fn plugins(printer: &mut Printer, reports: &[PluginReport], wheels: bool) {
 /// The last line.
 pub fn summary(printer: &mut Printer, reports: &[PluginReport], elapsed_ms: u64) {
     let all = || reports.iter().flat_map(stored).map(|(stage, _)| stage);
-    let of = |wanted: fn(Status) -> bool| all().filter(|s| wanted(s.status())).count() as u64;
-    let new = of(|status| status == Status::Published);
-    let there = of(|status| status == Status::UpToDate);
+    let done = |stage: &&Stage| stage.report.outcome.is_some();
+    let new = all().filter(|stage| is_new(stage)).count() as u64;
+    let there = all().filter(done).count() as u64 - new;
     let failed = reports
         .iter()
         .filter(|report| !matches!(report.status, Status::Published | Status::UpToDate))

@@ -46,11 +46,14 @@ pub fn inspect(plugin: &Plugin, scanner: &Scanner, store: &dyn Store) -> Result<
     failure(plugin, &findings).map_or(Ok(()), Err)
 }
 
-/// Where the bytes of an archived file lie: those of a synced configuration in the store, and as
+/// Where the bytes of an archived file lie: those of a library's wheel or a synced configuration in
+/// the store, and as
 /// long as it is not there, in the file that it will be made from.
 fn source(plugin: &Plugin, path: &str, store: &dyn Store) -> PathBuf {
     let synced = plugin.synced_config().filter(|_| path == CONFIG_NAMES[0]);
-    let blob = synced.and_then(|config| store.open_blob(&config.digest).ok().flatten());
+    let bundled = plugin.bundled_at(path).map(|own| own.digest);
+    let stored = synced.map(|config| config.digest).or(bundled);
+    let blob = stored.and_then(|digest| store.open_blob(&digest).ok().flatten());
     blob.map_or_else(|| plugin.source_of(path), |blob| blob.path)
 }
 

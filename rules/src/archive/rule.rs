@@ -67,6 +67,9 @@ impl ArchiveNode {
                 {
                     return Failure::missing_blob(config.digest);
                 }
+                if let Some(own) = self.plugin.bundled_at(&path) {
+                    return Failure::missing_blob(own.digest);
+                }
                 let what = format!("{path} was edited while it was being archived");
                 Failure::user(EDITED, what)
                     .at(folder.join(path).display().to_string())
@@ -153,13 +156,13 @@ impl Node for ArchiveNode {
         let config = config
             .map(|config| context.blob(&config.digest, config.size))
             .transpose()?;
-        let files: Vec<PackFile> = entries
-            .into_iter()
-            .map(|entry| match &config {
-                Some(blob) if entry.path == CONFIG_NAMES[0] => synced_file(entry, blob),
-                _ => self.pack_file(entry),
-            })
-            .collect();
+        let file = |entry: TreeEntry| match (&config, self.plugin.bundled_at(&entry.path)) {
+            (Some(blob), _) if entry.path == CONFIG_NAMES[0] => Ok(stored_file(entry, blob)),
+            (_, Some(own)) => Ok(stored_file(entry, &context.blob(&own.digest, own.size)?)),
+            _ => Ok(self.pack_file(entry)),
+        };
+        let files = entries.into_iter().map(file);
+        let files: Vec<PackFile> = files.collect::<Result<_, Failure>>()?;
         let codec = codec(&self.scanner);
         let kept = Kept {
             store: context.store(),
@@ -201,8 +204,8 @@ impl Node for ArchiveNode {
     }
 }
 
-/// The configuration as it was synced, from the store.
-fn synced_file(entry: TreeEntry, blob: &Blob) -> PackFile {
+/// A file whose bytes are in the store: the configuration as it was synced, a library's wheel.
+fn stored_file(entry: TreeEntry, blob: &Blob) -> PackFile {
     let TreeEntry {
         path,
         executable,

@@ -28,6 +28,7 @@ use crate::{
     environment::base_digest,
     fileset::ignores,
     inspect::{self, Schemas},
+    library::Libraries,
     plugin::{self, Above, Plugin, Source, Trust},
     secrets::Scanner,
     storage::Storing,
@@ -35,6 +36,7 @@ use crate::{
     target::Target,
     upload::{self, UploadNode, VERSION_TAKEN},
     version::Level,
+    wheel,
 };
 
 /// The flat index of one workspace while a command runs.
@@ -56,7 +58,9 @@ pub fn fingerprint() -> Digest {
     // A plugin's note holds what it was synced to.
     synapse_python::digest().stable_hash(&mut hasher);
     base_digest().stable_hash(&mut hasher);
-    for rule in [inspect::RULE, sync::RULE] {
+    // What is noted of a plugin and of a library.
+    2_u64.stable_hash(&mut hasher);
+    for rule in [inspect::RULE, sync::RULE, wheel::RULE] {
         u64::from(rule.version).stable_hash(&mut hasher);
     }
     hasher.finish()
@@ -145,6 +149,8 @@ pub struct Publish<'a> {
     pub targets: Vec<Arc<Target>>,
     /// Object stores besides.
     pub storing: Option<&'a Storing>,
+    /// Libraries of the workspace.
+    pub libraries: Option<&'a Libraries>,
     /// The engine's session.
     pub session: &'a Session,
     /// The workspace's index.

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use synapse_engine::{Failure, GraphBuilder, NodeState};
+use synapse_engine::{Failure, FailureKind, GraphBuilder, NodeState};
 
 use super::{
     Loaded, Publish, Scanners, Seen,
@@ -83,6 +83,49 @@ impl Publish<'_> {
             // Nothing more is started: what is left stays as it was, skipped.
             plugins.clear();
         }
+        again.extend(self.bundle(reports, plugins, seen)?);
+        Ok(again)
+    }
+
+    /// Puts the wheels of libraries into the plugins that need them, and takes out those that
+    /// cannot have them; returns those to do again.
+    fn bundle(
+        &self,
+        reports: &mut [PluginReport],
+        plugins: &mut Loaded,
+        seen: &mut Seen,
+    ) -> Result<Vec<usize>, Failure> {
+        let Some(libraries) = self.libraries else {
+            return Ok(Vec::new());
+        };
+        let (mut out, mut again) = (Vec::new(), Vec::new());
+        for (at, plugin) in plugins.iter_mut() {
+            let report = &mut reports[*at];
+            let mut keep = |key, section| {
+                seen.insert(key, section);
+            };
+            let work = (self.counters.as_ref(), (self.now)());
+            let fitted = libraries.fit(plugin, self.workspace, self.session, work, &mut keep);
+            match fitted {
+                Ok(None) => {}
+                Ok(Some(fitted)) => {
+                    *plugin = Arc::new(fitted.plugin);
+                    report.plugin = Some(Arc::clone(plugin));
+                    report.early.extend(fitted.stages);
+                }
+                Err(failure) if failure.kind == FailureKind::Cancelled => return Err(failure),
+                Err(failure) => {
+                    if failure.code == EDITED {
+                        again.push(*at);
+                    }
+                    report.stages.clone_from(&report.early);
+                    report.status = failed_status(&failure);
+                    report.failure = Some(failure);
+                    out.push(*at);
+                }
+            }
+        }
+        plugins.retain(|(at, _)| !out.contains(at));
         Ok(again)
     }
 }

@@ -199,6 +199,10 @@ fn options(
     variables: &Variables,
 ) -> Result<(Vec<(String, String)>, Option<String>), Failure> {
     let mut options = place.options.clone();
+    if place.get("checksum_algorithm") == Some("none") {
+        // Some that speak like S3 know no checksums.
+        options.remove("checksum_algorithm");
+    }
     let mut set = |name: &str, value: &str| {
         options.insert(name.to_owned(), value.to_owned());
     };
@@ -215,8 +219,10 @@ fn options(
             let region = own("region").or_else(|| variable(&["AWS_REGION", "AWS_DEFAULT_REGION"]));
             set("bucket", &place.authority);
             set("region", region.as_deref().unwrap_or("us-east-1"));
-            // Checked by the server before it keeps anything.
-            set("checksum_algorithm", "md5");
+            // Checked by the server before it keeps anything, part by part.
+            if own("checksum_algorithm").is_none() {
+                set("checksum_algorithm", "crc32c");
+            }
             if !asks_instance(variables) {
                 set("disable_ec2_metadata", "true");
             }

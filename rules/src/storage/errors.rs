@@ -24,10 +24,11 @@ const UNKNOWN: [&str; 11] = [
     "Permission denied (",
 ];
 /// Signs that there are no credentials at all.
-const NONE: [&str; 4] = [
+const NONE: [&str; 5] = [
     "no valid credential",
+    "signing credential",
     "credential not found",
-    "failed to load signing credential",
+    "failed to load credential",
     "no credential",
 ];
 /// Signs that the bucket is not there.
@@ -72,7 +73,7 @@ pub(super) fn failure(place: &Place, secrets: &[String], error: &opendal::Error)
         return environment("not-authenticated", what).hint(credentials(place.scheme));
     }
     if sign(&NONE).is_some() {
-        let what = format!("there are no credentials for {shown}");
+        let what = format!("there are no credentials for {shown} that can be used");
         return environment("not-authenticated", what).hint(credentials(place.scheme));
     }
     if sign(&MISSING).is_some() {
@@ -107,6 +108,10 @@ pub(super) fn failure(place: &Place, secrets: &[String], error: &opendal::Error)
             return Failure::user("storage-url", what)
                 .at(place.location())
                 .hint("check the options of the store");
+        }
+        ErrorKind::Unsupported => {
+            let what = format!("{shown} cannot do what is needed");
+            return environment("storage", what).hint("look at the options of the store");
         }
         ErrorKind::RateLimited => {
             let what = format!("{shown} asks for fewer requests");

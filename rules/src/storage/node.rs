@@ -189,7 +189,7 @@ impl StoreNode {
         errors::failure(&self.storage.place, &self.storage.secrets, error)
     }
 
-    fn receipt(&self, wanted: &Wanted, content: &Digest, proof: &str) -> Outcome {
+    fn receipt(&self, wanted: &Wanted, content: &Digest, proof: &str, sent: bool) -> Outcome {
         let place = &self.storage.place;
         Outcome::new(Cacheability::Recheck)
             .value("store", place.shown())
@@ -199,6 +199,7 @@ impl StoreNode {
             .value("md5", wanted.md5.clone())
             .value("content", content.hex())
             .value("verified", proof)
+            .value("sent", sent)
     }
 
     /// Whether a release that differs in its bytes has the same content all the same.
@@ -358,7 +359,7 @@ impl Node for StoreNode {
                 at: now(),
             };
             kept(ledger.renew(place, &[receipt]))?;
-            return Ok(self.receipt(&wanted, &content, proof));
+            return Ok(self.receipt(&wanted, &content, proof, false));
         }
         settle(EffectState::Abandoned)?;
         if context.cancel().cancelled() {
@@ -387,7 +388,7 @@ impl Node for StoreNode {
             Ok(proof) => {
                 let confirmed = EffectState::Confirmed;
                 kept(ledger.advance(effect, confirmed, Some(&wanted.name), now()))?;
-                Ok(self.receipt(&wanted, &content, proof))
+                Ok(self.receipt(&wanted, &content, proof, true))
             }
             Err(error) => {
                 // After any other refusal it is not there; after silence nobody knows.

@@ -69,6 +69,7 @@ impl Scheme {
                 ("server_side_encryption_aws_kms_key_id", false),
                 ("default_storage_class", false),
                 ("enable_virtual_host_style", false),
+                ("checksum_algorithm", false),
                 ("skip_signature", false),
             ],
             Self::Gs => &[

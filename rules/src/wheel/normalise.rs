@@ -42,6 +42,8 @@ fn format<T>(what: impl Into<String>) -> Result<T, WheelError> {
     Err(WheelError::Format(what.into()))
 }
 
+/// Who made it, as every wheel of ours says.
+const GENERATOR: &str = "synapse";
 /// Signatures of a RECORD, which no longer hold once it is written anew.
 const SIGNATURES: [&str; 3] = ["RECORD", "RECORD.jws", "RECORD.p7s"];
 
@@ -69,9 +71,9 @@ pub(super) fn normalise(
     let Some(metadata) = own(&files, "METADATA") else {
         return format("it has no METADATA");
     };
-    if own(&files, "WHEEL").is_none() {
+    let Some(about) = own(&files, "WHEEL") else {
         return format("it has no WHEEL");
-    }
+    };
     let text = fs::read_to_string(&files[metadata].source)?;
     let Some(said) = field(&text, "Name").filter(|said| in_names(said) == name.distribution) else {
         return format("its METADATA has another name than the file");
@@ -84,8 +86,12 @@ pub(super) fn normalise(
     if let Some(local) = local {
         name.version = with_local(&version, local);
     }
-    let text = with_version(&text, &name.version);
+    let text = with_field(&text, "Version", &name.version);
     rewrite(&mut files[metadata], text.as_bytes())?;
+    // Another release of a backend that makes the same wheel is no other wheel.
+    let text = fs::read_to_string(&files[about].source)?;
+    let text = with_field(&text, "Generator", GENERATOR);
+    rewrite(&mut files[about], text.as_bytes())?;
     let new = name.stem();
     files.retain(|entry| {
         let inside = entry.path.strip_prefix(&format!("{old}.dist-info/"));
@@ -145,15 +151,16 @@ fn field<'t>(text: &'t str, name: &str) -> Option<&'t str> {
     head(text).find_map(|line| is_field(line, name))
 }
 
-/// A METADATA with another version, and no other byte changed.
-fn with_version(text: &str, version: &str) -> String {
-    let mut out = String::with_capacity(text.len() + version.len());
+/// A text with another value in the first line of a field, and no other byte changed.
+fn with_field(text: &str, name: &str, value: &str) -> String {
+    let mut out = String::with_capacity(text.len() + value.len());
     let mut done = false;
     for line in text.split_inclusive('\n') {
-        if !done && is_field(line, "Version").is_some() {
+        if !done && is_field(line, name).is_some() {
             let end = &line[line.trim_end_matches(['\r', '\n']).len()..];
-            out.push_str("Version: ");
-            out.push_str(version);
+            out.push_str(name);
+            out.push_str(": ");
+            out.push_str(value);
             out.push_str(end);
             done = true;
         } else {

@@ -27,7 +27,10 @@ fn entries() -> Vec<(&'static str, &'static str)> {
         ("my_lib/b, c.py", "x = 1\n"),
         ("My.Lib-1.0.data/scripts/tool", "#!python\n"),
         ("My.Lib-1.0.dist-info/METADATA", META),
-        ("My.Lib-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\n"),
+        (
+            "My.Lib-1.0.dist-info/WHEEL",
+            "Wheel-Version: 1.0\nGenerator: hatchling 1.27\nTag: py3-none-any\n",
+        ),
         ("My.Lib-1.0.dist-info/RECORD", "stale,,\n"),
         ("My.Lib-1.0.dist-info/RECORD.jws", "stale"),
         ("my_lib/__init__.py", ""),
@@ -70,6 +73,10 @@ fn name_folders_metadata_and_record_agree() {
     assert_eq!(
         files[1].1,
         META.replace("Version: 1.0\r", "Version: 1.0+00ff\r")
+    );
+    assert_eq!(
+        files[3].1,
+        "Wheel-Version: 1.0\nGenerator: synapse\nTag: py3-none-any\n"
     );
     let record: Vec<&str> = files[2].1.lines().collect();
     assert_eq!(record.len(), 6);

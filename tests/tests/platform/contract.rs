@@ -137,7 +137,7 @@ impl Subject {
             let count = AtomicU64::new(0);
             let upstream = server.url.strip_prefix("http://").unwrap().to_owned();
             Proxy::start(&upstream, move |call| {
-                if call.method == "GET" && count.fetch_add(1, Ordering::SeqCst) % 3 == 0 {
+                if call.method == "GET" && count.fetch_add(1, Ordering::SeqCst).is_multiple_of(3) {
                     Fault::ResetAfter
                 } else {
                     Fault::None
@@ -317,4 +317,48 @@ fn accounts_are_told_apart_without_telling_their_tokens() {
     // A user's token may change; the tenant is what counts.
     assert_eq!(identity(user("a", "t"), 1), identity(user("b", "t"), 1));
     assert_ne!(identity(user("a", "t"), 1), identity(user("a", "u"), 1));
+}
+
+#[test]
+fn a_file_elsewhere_is_fetched_without_the_token() {
+    let elsewhere = Proxy::start("127.0.0.1:9", |_| {
+        Fault::Answer(404, String::new(), String::new())
+    });
+    let file = format!("{}/bucket/a.zip?signature=s", elsewhere.url);
+    let release = json!({
+        "id": 5, "plugin": "alpha", "version": "1.0.0", "debug": false, "config": {},
+        "file": file, "checksum": "0".repeat(32),
+    });
+    let body = release.to_string();
+    let platform = Proxy::start("127.0.0.1:9", move |_| {
+        Fault::Answer(200, String::new(), body.clone())
+    });
+    let access = Access {
+        host: Host::parse(&platform.url).unwrap(),
+        auth: Some(Auth::Access(Secret::new("canary"))),
+        agent: Some(Secret::new("canary-agent")),
+        allow_http: false,
+        key: [0; 32],
+    };
+    let http = Arc::new(Http::new(Options::default(), Arc::default()));
+    let client = Platform::new(http, access).unwrap();
+    let own = slot("alpha", "1.0.0", None, false);
+    let found = client.find(&own).unwrap().unwrap();
+    assert_eq!(found.content, None);
+    assert!(client.content(&found).is_err());
+    let asked = platform.calls();
+    assert_eq!(
+        asked[0].header("synapse-access-token"),
+        Some("Token canary")
+    );
+    assert_eq!(asked[0].header("synapse-agent"), Some("Token canary-agent"));
+    let fetched = elsewhere.calls();
+    assert_eq!(fetched[0].path, "/bucket/a.zip?signature=s");
+    for call in &fetched {
+        let told = call
+            .headers
+            .iter()
+            .any(|(_, value)| value.contains("canary"));
+        assert!(!told, "{call:?}");
+    }
 }
