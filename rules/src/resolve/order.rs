@@ -57,7 +57,8 @@ impl Order<'_> {
             lines.push(line);
         }
         for wheel in self.wheels {
-            let url = file_url(&self.folder.join(&wheel.path));
+            let own = || self.folder.join(&wheel.path);
+            let url = file_url(&wheel.source.clone().unwrap_or_else(own));
             lines.push(format!("{} @ {url}", wheel.name));
         }
         if !self.requirements.bare {
