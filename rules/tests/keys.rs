@@ -172,7 +172,7 @@ impl Bench {
         let ledger = Ledger::open(&self.folder.path().join("ledger.db"), None).unwrap();
         let platform: Arc<dyn Backend> = Arc::<Platform>::clone(&self.platform);
         let target = Target::new(
-            "one",
+            "local",
             platform,
             Arc::new(ledger),
             Arc::clone(&counters),

@@ -100,6 +100,8 @@ pub struct Call<'a> {
     pub idempotent: bool,
     /// Told now and then how many bytes of the file have gone out.
     pub progress: Option<&'a dyn Fn(u64)>,
+    /// Bytes that the other side reads through before it can answer, which may take it a while.
+    pub weight: u64,
 }
 
 impl fmt::Debug for Call<'_> {
@@ -127,6 +129,8 @@ pub struct Reply {
 const REPLY: usize = 64 << 20;
 /// How often it is looked whether to stop.
 const LOOK: Duration = Duration::from_millis(25);
+/// Bytes that a server reads through in a second, at least.
+const READING: u64 = 20_000_000;
 /// Progress is told after so many looks.
 const TELL: u32 = 8;
 
@@ -321,7 +325,8 @@ impl Http {
                     progress(bytes);
                 }
                 let (limit, phase) = if whole {
-                    (patience.reply, "no answer came")
+                    let reading = Duration::from_secs(call.weight / READING);
+                    (patience.reply + reading, "no answer came")
                 } else {
                     (patience.send, "it takes no more of what is sent")
                 };

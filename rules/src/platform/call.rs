@@ -15,6 +15,15 @@ const HOPS: usize = 5;
 /// What stands where a token stood.
 const HIDDEN: &str = "[hidden]";
 
+/// How a call that moves much is followed.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Follow<'a> {
+    /// Told how many bytes have gone out.
+    pub(super) progress: Option<&'a dyn Fn(u64)>,
+    /// Bytes that the platform reads through before it answers.
+    pub(super) weight: u64,
+}
+
 /// A text as one part of a path, whatever is in it.
 pub(super) fn part(text: &str) -> String {
     let url = Url::parse("http://x/").map(|mut url| {
@@ -45,18 +54,18 @@ impl Platform {
         body: Body<'_>,
         idempotent: bool,
     ) -> Result<Value, PlatformError> {
-        let reply = self.call(method, path, body, idempotent, None)?;
+        let reply = self.call(method, path, body, idempotent, Follow::default())?;
         self.read(&reply)
     }
 
     /// Makes a call. The reply is a success.
-    pub(crate) fn call(
+    pub(super) fn call(
         &self,
         method: &Method,
         path: &str,
         body: Body<'_>,
         idempotent: bool,
-        progress: Option<&dyn Fn(u64)>,
+        follow: Follow<'_>,
     ) -> Result<Reply, PlatformError> {
         let (mut path, mut body) = (path.to_owned(), body);
         for _ in 0..HOPS {
@@ -67,7 +76,8 @@ impl Platform {
                 headers: self.headers()?,
                 body: std::mem::take(&mut body),
                 idempotent,
-                progress,
+                progress: follow.progress,
+                weight: follow.weight,
             };
             let reply = self
                 .http
@@ -113,6 +123,7 @@ impl Platform {
             body: Body::None,
             idempotent: true,
             progress: None,
+            weight: 0,
         };
         let reply = self
             .http
@@ -166,6 +177,7 @@ impl Platform {
                 body: Body::None,
                 idempotent: true,
                 progress: None,
+                weight: 0,
             };
             let reply = self
                 .http

@@ -6,7 +6,7 @@ use std::path::Path;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{Platform, PlatformError, send::CHUNK};
+use super::{Platform, PlatformError, call::Follow, send::CHUNK};
 use crate::{
     client::Watch,
     http::{Body, FilePart, Form, WireError},
@@ -131,15 +131,24 @@ impl Platform {
             }),
         });
         let progress = |bytes: u64| watch.progress(begin + bytes);
-        let reply = self.call(&Method::PUT, &path, body, false, Some(&progress))?;
+        let follow = Follow {
+            progress: Some(&progress),
+            weight: 0,
+        };
+        let reply = self.call(&Method::PUT, &path, body, false, follow)?;
         self.stands(&self.read(&reply)?)
     }
 
     fn complete(&self, begun: &Begun, parcel: &Parcel<'_>) -> Result<Begun, PlatformError> {
         let path = format!("chunked_upload/{}/", begun.id);
         let body = Body::Json(json!({"md5": parcel.md5}));
+        let follow = Follow {
+            progress: None,
+            weight: parcel.size,
+        };
         // Finishing what is finished changes nothing.
-        let value = self.json(&Method::POST, &path, body, true)?;
+        let reply = self.call(&Method::POST, &path, body, true, follow)?;
+        let value = self.read(&reply)?;
         Ok(Begun {
             complete: true,
             ..self.stands(&value)?

@@ -3,7 +3,9 @@
 
 use reqwest::Method;
 
-use super::{Feature, Platform, PlatformError, chunks::Parcel, releases::CONTENT_KEY};
+use super::{
+    Feature, Platform, PlatformError, call::Follow, chunks::Parcel, releases::CONTENT_KEY,
+};
 use crate::{
     client::{ClientError, Release, Upload, Watch},
     http::{Body, FilePart, Form},
@@ -66,9 +68,12 @@ pub(super) fn send(
     let whole = file.is_some();
     let body = Body::Form(Form { fields, file });
     let progress = |bytes: u64| watch.progress(bytes);
-    let progress: Option<&dyn Fn(u64)> = whole.then_some(&progress);
+    let follow = Follow {
+        progress: whole.then_some(&progress),
+        weight: upload.size,
+    };
     let reply = platform
-        .call(&Method::POST, "plugin_releases/", body, false, progress)
+        .call(&Method::POST, "plugin_releases/", body, false, follow)
         .map_err(PlatformError::of_publish)?;
     watch.progress(upload.size);
     // From here on it may be there: what cannot be read of the reply is asked for.
