@@ -251,6 +251,8 @@ impl OneRun {
         if self.job.is_some() {
             settings.tenant = self.backend.tenant().to_owned();
             settings.scopes = Scopes::of(&[Scope::Read, Scope::Run]);
+            // Whoever looks for a server means one that can do more, for another tenant perhaps.
+            settings.announced = false;
         }
         Server::start_with(Arc::clone(&self.backend), address, settings)
     }
