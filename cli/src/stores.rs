@@ -10,15 +10,16 @@ use std::{
 use synapse_engine::{Failure, Session};
 use synapse_rules::{
     fileset::read_regular,
-    library::Libraries,
-    plugin,
+    library::{self, Libraries},
+    plugin::{self, Plugin},
+    publish,
     storage::{self, Place, Storage, Storing},
     wheel::Wheels,
     workspace::{self, Workspace},
 };
 
 use crate::{
-    app::App,
+    app::{self, App},
     args,
     commands::nearest,
     credentials::{DEFAULT, Saved},
@@ -90,6 +91,29 @@ pub fn libraries(app: &App, root: &Path, session: &Session) -> Result<Option<Lib
             .hint("a library is a folder with a pyproject.toml"));
     }
     Ok(Some(Libraries::new(wheels(app, session), found.members)))
+}
+
+/// A plugin with the wheels of the libraries that it needs, ready to be installed.
+pub fn with_libraries(app: &App, plugin: &Plugin, session: &Session) -> Result<Plugin, Failure> {
+    let root = &plugin.source.workspace;
+    let Some(libraries) = libraries(app, root, session)? else {
+        return Ok(plugin.clone());
+    };
+    let index = publish::Workspace::open(&app.home.index(), root);
+    let mut seen = Vec::new();
+    let fitted = libraries.fit(
+        plugin,
+        &index,
+        session,
+        (&app.counters, app::nanoseconds()),
+        &mut |key, section| seen.push((key, section)),
+    )?;
+    index.save(&seen);
+    let Some(fitted) = fitted else {
+        return Ok(plugin.clone());
+    };
+    let folder = app.home.store.join("libraries");
+    library::laid_out(&fitted.plugin, session.store.as_ref(), &folder)
 }
 
 /// The workspace file, when it has a word in it; most have not, and need not be read for that.

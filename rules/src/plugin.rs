@@ -249,6 +249,8 @@ pub struct Bundled {
     pub digest: Digest,
     /// Bytes.
     pub size: u64,
+    /// Where it lies under its own name, for installers; publishing needs no such place.
+    pub source: Option<PathBuf>,
 }
 
 impl Plugin {

@@ -178,6 +178,7 @@ fn clear(app: &App) -> Result<u8, Failure> {
     store.clear().map_err(|error| store_failure(&error))?;
     // Nobody else uses the store, or it would not have let itself be cleared.
     let _ = environment::collect(&app.home.store, 0, i64::from(u32::MAX));
+    let _ = std::fs::remove_dir_all(app.home.store.join("libraries"));
     let mut printer = Printer::stdout(&app.output);
     if app.output.is_machine() {
         printer.json(&json!({"schema": 1, "command": "cache clear", "ok": true}));

@@ -24,7 +24,10 @@ use synapse_rules::{
 };
 
 use super::{attempt::OneRun, inspection};
-use crate::app::{self, App};
+use crate::{
+    app::{self, App},
+    stores,
+};
 
 /// What is to be run.
 pub(super) struct Wanted {
@@ -89,8 +92,9 @@ pub(super) fn environment(
             wish.offline,
         )
     };
+    let plugin = stores::with_libraries(app, &wanted.plugin, session)?;
     app.environments(session)
-        .ready_after(&wanted.plugin, &wanted.config, wish, &first)
+        .ready_after(&plugin, &wanted.config, wish, &first)
 }
 
 /// All that one run needs, and what was not done as asked.

@@ -12,6 +12,9 @@ use crate::{
     wheel::{Build, Prepared, Sources, Wheels},
 };
 
+/// The stages of a library's build, apart from those of a plugin's own wheel.
+const NAMES: [&str; 3] = ["library-lock", "library-environment", "library"];
+
 /// Builds a library; its wheel, and the stages that it took.
 pub(super) fn build(
     library: &Library,
@@ -35,7 +38,7 @@ pub(super) fn build(
         work,
     });
     let mut builder = GraphBuilder::new();
-    let stages = Prepared::new(build)?.stages(&mut builder, &[], "library");
+    let stages = Prepared::new(build)?.stages(&mut builder, &[], NAMES);
     let graph = builder
         .build()
         .map_err(|cycle| Failure::bug(cycle.to_string()))?;

@@ -11,13 +11,14 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use synapse_engine::{Digest, Failure, Session, index::Section};
+use synapse_engine::{Digest, Failure, Session, Store, index::Section};
 
 pub use self::load::{Built, Library};
 use crate::{
     counters::Counters,
     plugin::{Bundled, Plugin, Trust},
     publish::{Stage, Workspace},
+    resolve::desk::disk,
     wheel::Wheels,
 };
 
@@ -121,6 +122,7 @@ impl Libraries {
                 path: format!("{}/{}", plugin.head.wheels_dir, built.file),
                 digest: built.digest,
                 size: built.size,
+                source: None,
             });
         }
         Ok(Some(Fitted {
@@ -160,6 +162,35 @@ impl Libraries {
     }
 }
 
+/// The plugin with its libraries' wheels under their own names in `folder`, where installers find
+/// them.
+pub fn laid_out(plugin: &Plugin, store: &dyn Store, folder: &Path) -> Result<Plugin, Failure> {
+    let failed = |error: std::io::Error| disk("cannot lay out the wheels of libraries", &error);
+    let mut bundled = plugin.bundled.as_ref().clone();
+    for own in &mut bundled {
+        let file = own.path.rsplit('/').next().unwrap_or_default();
+        let place = folder.join(&own.digest.hex()[..32]);
+        let path = place.join(file);
+        if std::fs::metadata(&path).is_ok_and(|found| found.len() == own.size) {
+            own.source = Some(path);
+            continue;
+        }
+        let blob = store.open_blob(&own.digest);
+        let blob = blob.map_err(|error| synapse_engine::store_failure(&error))?;
+        let blob = blob.ok_or_else(|| Failure::missing_blob(own.digest))?;
+        std::fs::create_dir_all(&place).map_err(failed)?;
+        // Half a copy must not be taken for it.
+        let scratch = tempfile::tempdir_in(&place).map_err(failed)?;
+        let aside = scratch.path().join(file);
+        std::fs::copy(&blob.path, &aside).map_err(failed)?;
+        std::fs::rename(&aside, &path).map_err(failed)?;
+        own.source = Some(path);
+    }
+    let mut plugin = plugin.clone();
+    plugin.bundled = Arc::new(bundled);
+    Ok(plugin)
+}
+
 /// A digest of what decides about a library besides its files.
 pub(crate) fn guard(parts: impl Iterator<Item = Digest>) -> Digest {
     use synapse_engine::{StableHash, StableHasher};
@@ -167,6 +198,3 @@ pub(crate) fn guard(parts: impl Iterator<Item = Digest>) -> Digest {
     parts.collect::<Vec<_>>().stable_hash(&mut hasher);
     hasher.finish()
 }
-
-/// Shares libraries between the rounds of a publish.
-pub type Shared = Arc<Libraries>;

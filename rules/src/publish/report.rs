@@ -98,6 +98,9 @@ impl PluginReport {
             let report = &stage.report;
             matches!(report.decision, Decision::Run(_)) && report.state == NodeState::Done
         };
+        // Libraries are built once for all rounds.
+        let libraries = before.iter().filter(|old| old.stage.starts_with("library"));
+        let libraries: Vec<Stage> = libraries.cloned().collect();
         self.early = stages
             .into_iter()
             .map(|stage| {
@@ -107,6 +110,7 @@ impl PluginReport {
                     None => stage,
                 }
             })
+            .chain(libraries)
             .collect();
     }
 }

@@ -49,16 +49,18 @@ impl Order<'_> {
             let path = desk.write("constraints.txt", &(constraints.join("\n") + "\n"))?;
             lines.push(format!("-c {}", path.display()));
         }
+        // First, for pip looks nowhere else for what it has met as a file.
+        for wheel in self.wheels {
+            let own = || self.folder.join(&wheel.path);
+            let url = file_url(&wheel.source.clone().unwrap_or_else(own));
+            lines.push(format!("{} @ {url}", wheel.name));
+        }
         for item in &self.requirements.items {
             let mut line = desk.credentials.take(&item.line);
             for setting in &item.settings {
                 line = format!("{line} {setting}");
             }
             lines.push(line);
-        }
-        for wheel in self.wheels {
-            let url = file_url(&self.folder.join(&wheel.path));
-            lines.push(format!("{} @ {url}", wheel.name));
         }
         if !self.requirements.bare {
             lines.extend(IMPLICIT.map(str::to_owned));

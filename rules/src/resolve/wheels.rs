@@ -1,7 +1,11 @@
 //! Owns the wheels that a plugin brings along: which of them fit an interpreter. All that fit
 //! are installed, as the platform does.
 
-use std::{collections::BTreeMap, path::Path, str::FromStr};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    str::FromStr,
+};
 
 use pep440_rs::Version;
 use synapse_engine::Digest;
@@ -20,6 +24,8 @@ pub struct Wheel {
     pub version: Version,
     /// Digest of its bytes.
     pub digest: Digest,
+    /// Where it lies, when that is not in the plugin: a library of the workspace.
+    pub source: Option<PathBuf>,
 }
 
 /// The wheels in a plugin's folder of wheels that fit an interpreter: of every package the
@@ -38,6 +44,8 @@ pub fn of(plugin: &Plugin, folder: &str, interpreter: &Interpreter) -> Vec<Wheel
             .get(&name)
             .is_some_and(|known| known.version >= version);
         if fits && !known {
+            let bundled = plugin.bundled_at(&entry.path);
+            let source = bundled.and_then(|own| own.source.clone());
             let (path, digest) = (entry.path, entry.digest);
             newest.insert(
                 name.clone(),
@@ -46,6 +54,7 @@ pub fn of(plugin: &Plugin, folder: &str, interpreter: &Interpreter) -> Vec<Wheel
                     name,
                     version,
                     digest,
+                    source,
                 },
             );
         }

@@ -105,7 +105,8 @@ impl Prepared {
         archive: NodeId,
         checksum: NodeId,
     ) -> Vec<(&'static str, NodeId)> {
-        let stages = self.stages(builder, &[archive], "wheel");
+        let names = ["build-lock", "build-environment", "wheel"];
+        let stages = self.stages(builder, &[archive], names);
         if let Some((_, wheel)) = stages.last() {
             builder.depends(*wheel, archive);
             builder.depends(*wheel, checksum);
@@ -113,12 +114,13 @@ impl Prepared {
         stages
     }
 
-    /// Adds lock, environment and build; `sources` are what the lock depends on.
+    /// Adds lock, environment and build, which have these names; `sources` are what the lock
+    /// depends on.
     pub(crate) fn stages(
         self,
         builder: &mut GraphBuilder,
         sources: &[NodeId],
-        stage: &'static str,
+        names: [&'static str; 3],
     ) -> Vec<(&'static str, NodeId)> {
         let lock = builder.node(self.lock);
         for source in sources {
@@ -126,13 +128,9 @@ impl Prepared {
         }
         let environment = builder.node(building::node(&self.build.work));
         builder.depends(environment, lock);
-        let wheel = builder.node(Arc::new(WheelNode::new(self.build, stage)));
+        let wheel = builder.node(Arc::new(WheelNode::new(self.build, names[2])));
         builder.depends(wheel, lock);
         builder.depends(wheel, environment);
-        vec![
-            ("build-lock", lock),
-            ("build-environment", environment),
-            (stage, wheel),
-        ]
+        names.into_iter().zip([lock, environment, wheel]).collect()
     }
 }

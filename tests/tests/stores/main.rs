@@ -1,7 +1,8 @@
-//! Wheels and object stores, as `plugin upload` and `publish --storage` make and fill them: wheels
-//! by real backends, stores behind real servers of this machine.
+//! Wheels, libraries and object stores: wheels by real backends, stores behind real servers of this
+//! machine.
 #![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
 
+mod libraries;
 mod servers;
 mod stored;
 mod wheels;
