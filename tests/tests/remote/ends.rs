@@ -32,7 +32,7 @@ fn a_job_is_stopped_whether_it_runs_or_waits() {
     assert!(run.stderr.contains("hangs was stopped"), "{}", run.stderr);
     let stopped = end(&serving, &json!({"id": 1}));
     assert_eq!(stopped["status"], "STOPPED", "{stopped:#}");
-    assert_eq!(alive(&space, &[serving.pid()]), [""; 0]);
+    gone(&space, serving.pid());
     // Once more changes nothing; nor does it take back what ended well.
     assert_eq!(
         serving.json("PATCH /jobs/1/", &body).expect(200)["status"],
@@ -72,7 +72,7 @@ fn a_second_interrupt_leaves_the_job() {
         (&stopped["status"], &stopped["exit"]),
         (&json!("STOPPED"), &json!(137))
     );
-    assert_eq!(alive(&space, &[serving.pid()]), [""; 0]);
+    gone(&space, serving.pid());
 }
 
 #[test]
@@ -212,9 +212,7 @@ fn jobs_of_a_server_that_died_are_lost_and_so_are_their_processes() {
         "{}",
         run.stderr
     );
-    wait("its processes are gone", || {
-        alive(&space, &[again.pid()]).is_empty()
-    });
+    gone(&space, again.pid());
     // What the processes said last did not change that.
     assert_eq!(job(&again, &json!({"id": 1}))["error"]["kind"], "lost");
     let next = ask(&again, "train", json!({}), "next");
