@@ -74,6 +74,8 @@ pub struct Settings {
     /// It was asked for by an address that others reach too. Without it, only addresses of the
     /// loopback interface are listened on.
     pub open: bool,
+    /// Other programs of this user may find it in the backend's folder.
+    pub announced: bool,
     /// A name that callers may call it by, besides its address.
     pub name: Option<String>,
     /// Requests a second that each token may make; more for a moment.
@@ -102,6 +104,7 @@ impl Settings {
             tenant: DEFAULT_TENANT.to_owned(),
             scopes: Scopes::all(),
             open: false,
+            announced: true,
             name: None,
             rate: None,
             uploads: 16,
@@ -202,9 +205,7 @@ impl Server {
         let url = format!("http://{own}");
         let (stop, stopping) = watch::channel(false);
         let (token, grace) = (settings.token.clone(), settings.grace);
-        let announcement = own
-            .ip()
-            .is_loopback()
+        let announcement = (settings.announced && own.ip().is_loopback())
             .then(|| Announcement::new(embedded.dir(), &url, &token));
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()

@@ -247,11 +247,18 @@ impl OneRun {
     /// its tenant's tokens to run things open.
     fn serve(&self) -> Result<Running, BackendError> {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let mut settings = Settings::new(new_token()?);
-        if self.job.is_some() {
-            settings.tenant = self.backend.tenant().to_owned();
-            settings.scopes = Scopes::of(&[Scope::Read, Scope::Run]);
-        }
+        let settings = Settings::new(new_token()?);
+        let settings = match self.job {
+            None => settings,
+            Some(_) => Settings {
+                tenant: self.backend.tenant().to_owned(),
+                scopes: Scopes::of(&[Scope::Read, Scope::Run]),
+                // Whoever looks for a server means one that can do more, for another tenant
+                // perhaps.
+                announced: false,
+                ..settings
+            },
+        };
         Server::start_with(Arc::clone(&self.backend), address, settings)
     }
 }

@@ -119,7 +119,8 @@ mod tests {
             let mut text =
                 "name: P\ncode: p\nversion: 0.1.0\ncategory: neural_net\nactions:\n".to_owned();
             for (name, rest) in actions {
-                text.push_str(&format!("  {name}:\n    entrypoint: plugin.{rest}\n"));
+                let lines = ["  ", name, ":\n    entrypoint: plugin.", rest, "\n"];
+                text.push_str(&lines.concat());
             }
             let config = config::parse(text.as_bytes(), "config.yaml")
                 .config

@@ -72,7 +72,7 @@ impl Remote {
         let saved = Saved::load(&app.home.config_file())?;
         Ok(Self {
             saved: profile.embedded || saved.login(&name).is_some(),
-            agent: profile.agent.as_ref().map(|agent| agent.id.to_string()),
+            agent: profile.agent.as_ref().map(|agent| agent.id.clone()),
             platform: RwLock::new(Arc::new(app.platform(&profile)?)),
             http: app.http()?,
             name,

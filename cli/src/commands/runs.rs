@@ -55,6 +55,7 @@ pub fn run(app: &App, args: &Runs) -> Result<u8, Failure> {
 /// `PROFILE:ID`, or an id alone.
 fn split(id: &str) -> (Option<&str>, &str) {
     id.rsplit_once(':')
+        .filter(|(profile, own)| !profile.is_empty() && !own.is_empty())
         .map_or((None, id), |(profile, id)| (Some(profile), id))
 }
 

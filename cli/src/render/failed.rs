@@ -34,7 +34,7 @@ pub fn print(
         "publish" => printer.json(&document::failed("publish", failure, elapsed_ms)),
         "upload" => printer.json(&document::failed("upload", failure, elapsed_ms)),
         "run" | "infer" | "deploy" => {
-            printer.json(&run::Document::failed(action, failure, elapsed_ms))
+            printer.json(&run::Document::failed(action, failure, elapsed_ms));
         }
         _ => printer.json(&Short {
             schema: 1,
