@@ -122,12 +122,12 @@ impl Embedded {
         let failed = BackendError::database("write");
         let upload = self.upload(id)?;
         upload.is_unused()?;
-        let (Some(file), Some(md5), Some(sha256)) = (upload.file, upload.md5, upload.sha256) else {
-            let text = format!(
-                "upload {id} is not complete: {} of {} bytes",
-                upload.reached, upload.total
-            );
-            return Err(BackendError::Refused(text));
+        let (Some(file), Some(md5), Some(sha256)) = (
+            upload.file.clone(),
+            upload.md5.clone(),
+            upload.sha256.clone(),
+        ) else {
+            return Err(upload.is_unended());
         };
         let sums = Sums {
             size: upload.total,

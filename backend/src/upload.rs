@@ -55,6 +55,18 @@ impl Upload {
         let text = format!("upload {} was used for {used} already", self.id);
         Err(BackendError::Refused(text))
     }
+
+    /// That nothing can be made of it yet.
+    pub(crate) fn is_unended(&self) -> BackendError {
+        let Self {
+            id, reached, total, ..
+        } = self;
+        BackendError::Refused(if reached < total {
+            format!("upload {id} is not complete: {reached} of {total} bytes")
+        } else {
+            format!("upload {id} is not complete: nobody said yet that it ends there")
+        })
+    }
 }
 
 /// A new file that no row names yet. It goes when this is dropped, unless it is released. While
@@ -311,10 +323,7 @@ impl Embedded {
         upload.is_unused()?;
         match (&upload.file, upload.completed) {
             (Some(file), Some(_)) => Ok(self.files.path(file)),
-            _ => Err(BackendError::Refused(format!(
-                "upload {} is not complete: {} of {} bytes",
-                upload.id, upload.reached, upload.total
-            ))),
+            _ => Err(upload.is_unended()),
         }
     }
 

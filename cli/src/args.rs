@@ -1,22 +1,20 @@
 //! Owns the command line: every command and option, once, for parser and help.
 
-mod backend;
-mod stores;
-
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 mod account;
+mod backend;
+mod data;
+mod stores;
 
-pub use self::account::*;
-
-pub use backend::{Backend, BackendToken, Data, Scope, Serve};
-
-pub use self::stores::{Stores, Upload};
-
-/// What every reader of JSON can hold; above it there are free ids.
-const HIGHEST_ID: i64 = (1 << 53) - 1;
+pub use self::{
+    account::*,
+    backend::{Backend, BackendToken, Data, Scope, Serve},
+    data::*,
+    stores::{Stores, Upload},
+};
 
 /// Write, run, test and publish plugins for the Synapse ML platform.
 #[derive(Debug, Parser)]
@@ -391,61 +389,6 @@ pub enum RunsCommand {
         /// Where it is.
         #[command(flatten)]
         place: Place,
-    },
-}
-
-/// `synapse dataset`.
-#[derive(Debug, Subcommand)]
-pub enum Dataset {
-    /// Register a local folder as a dataset
-    #[command(
-        after_help = "Example: synapse dataset add ./coco128 --name coco128 --id 123 --format yolo --split train=images/train --split val=images/val"
-    )]
-    Add {
-        /// The folder
-        dir: PathBuf,
-        /// Its name
-        #[arg(short, long)]
-        name: String,
-        /// Its id (default: the next free one)
-        #[arg(long, value_parser = clap::value_parser!(i64).range(1..=HIGHEST_ID))]
-        id: Option<i64>,
-        /// Its format: `yolo`, `coco`, `pascal_voc`, `dm_v1` or `dm_v2` (default: what its layout tells)
-        #[arg(long)]
-        format: Option<String>,
-        /// A split and the files that are in it, such as train=images/train; may be repeated
-        #[arg(long, value_name = "NAME=PATTERN")]
-        split: Vec<String>,
-        /// Replace the dataset with this id
-        #[arg(long, requires = "id")]
-        replace: bool,
-    },
-    /// List datasets
-    List,
-    /// Show one dataset
-    Show {
-        /// Its id or name
-        dataset: String,
-    },
-}
-
-/// `synapse model`.
-#[derive(Debug, Subcommand)]
-pub enum Model {
-    /// List models
-    List,
-    /// Show one model
-    Show {
-        /// Its id
-        id: i64,
-    },
-    /// Copy a model's file
-    Get {
-        /// Its id
-        id: i64,
-        /// Where to (default: its own name, in the current folder)
-        #[arg(short, long, value_name = "PATH")]
-        output: Option<PathBuf>,
     },
 }
 

@@ -193,6 +193,13 @@ impl App {
             let failure = store_failure(&error).at(path.display().to_string());
             match error {
                 StoreError::Database(what)
+                    if what.contains("readonly") || what.contains("unable to open") =>
+                {
+                    let message = format!("the record of what was sent cannot be written: {what}");
+                    Failure { message, ..failure }
+                        .hint("check the permissions of the folder, or set SYNAPSE_HOME to another")
+                }
+                StoreError::Database(what)
                     if what.contains("database") || what.contains("malformed") =>
                 {
                     let message = format!("the record of what was sent cannot be read: {what}");

@@ -309,10 +309,6 @@ fn write(path: &Path, text: &str, hook: Option<&Hook>) -> io::Result<()> {
 mod tests {
     use super::*;
 
-    fn secret(text: &str) -> Option<Secret> {
-        Some(Secret::new(text))
-    }
-
     fn choose(path: &Path, name: &str) -> Result<(), Failure> {
         change(path, None, |saved| {
             saved.choose(Some(name));
@@ -345,7 +341,7 @@ mod tests {
         assert_eq!(saved.chosen().as_deref(), Some("staging"));
         let login = saved.login(DEFAULT).unwrap();
         assert_eq!(login.agent.map(|agent| agent.id), Some("3".to_owned()));
-        assert_eq!(login.access_token, secret("t"));
+        assert_eq!(login.access_token, Some(Secret::new("t")));
     }
 
     #[test]
@@ -377,7 +373,7 @@ mod tests {
         let path = folder.path().join("config.json");
         let login = |host: &str| Login {
             host: Some(host.to_owned()),
-            access_token: secret("t"),
+            access_token: Some(Secret::new("t")),
             agent: Some(Agent {
                 id: "7".to_owned(),
                 name: Some("gpu".to_owned()),

@@ -318,6 +318,27 @@ def test_the_saved_token_goes_to_the_host_it_was_saved_for(home):
     assert sent(get_client({"SYNAPSE_HOST": "https://evil"})) == {}
 
 
+def test_the_profile_in_use_is_the_one_that_counts(home):
+    staging = {"host": "https://staging", "access_token": "staging-token"}
+    user = {"host": "https://user", "user_token": "u", "tenant": "t"}
+    save(
+        home,
+        host="https://saved",
+        access_token="saved-token",
+        profile="staging",
+        profiles={"staging": staging, "user": user, "odd": 3},
+    )
+    made = get_client({})
+    assert made is not None and made.base_url == "https://staging/"
+    assert sent(made) == {"Synapse-Access-Token": "Token staging-token"}
+    assert sent(get_client({"SYNAPSE_HOST": "https://saved"})) == {}
+    made = get_client({"SYNAPSE_PROFILE": "user"})
+    assert sent(made) == {"Authorization": "Token u", "Synapse-Tenant": "Token t"}
+    assert sent(get_client({"SYNAPSE_PROFILE": "default"})) != {}
+    for name in ("local", "odd", "unknown"):
+        assert get_client({"SYNAPSE_PROFILE": name}) is None
+
+
 def test_nothing_saved_and_no_command_is_no_client(home):
     assert get_client({}) is None
     save(home, profile="local", host="https://saved", access_token="t")

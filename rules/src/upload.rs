@@ -259,10 +259,10 @@ impl Node for UploadNode {
         let attempt = Attempt::begin(self, context)?;
         // Another process, or an earlier try whose answer was lost, may have made it. Who asked
         // a moment ago, and left nothing open, knows.
-        if attempt.open.is_some() || !self.target.was_asked(&self.slot) {
-            if let Some(release) = attempt.look()? {
-                return Ok(self.receipt(&release, Some(sums)));
-            }
+        if (attempt.open.is_some() || !self.target.was_asked(&self.slot))
+            && let Some(release) = attempt.look()?
+        {
+            return Ok(self.receipt(&release, Some(sums)));
         }
         let blob = context.blob(&zip, size)?;
         let config = text(&blob.path, plugin::CONFIG_NAMES[0], zip)?.unwrap_or_default();
@@ -302,7 +302,7 @@ const TRIES: Retry = Retry {
     repeats: 3,
     first: Duration::from_millis(200),
     most: Duration::from_secs(8),
-    asked: Duration::from_secs(60),
+    asked: Duration::from_mins(1),
 };
 /// How often it is looked whether to stop while one waits.
 const LOOK: Duration = Duration::from_millis(25);

@@ -176,8 +176,9 @@ impl Bench {
             platform,
             Arc::new(ledger),
             Arc::clone(&counters),
-            true,
+            now,
         );
+        let target = target.embedded();
         let scanner = Arc::new(Scanner::new(&self.allow).unwrap());
         let mut builder = GraphBuilder::new();
         let archive = ArchiveNode::new(Arc::clone(&plugin), scanner, counters);

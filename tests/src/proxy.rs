@@ -108,7 +108,7 @@ impl Proxy {
                         (Arc::clone(&plan), Arc::clone(&seen), upstream.clone());
                     thread::spawn(move || {
                         // A client that goes away is as good as any other end.
-                        let _ = serve(stream, &upstream, &*plan, &seen);
+                        let _ = serve(&stream, &upstream, &*plan, &seen);
                     });
                 }
             });
@@ -147,8 +147,9 @@ impl Drop for Proxy {
     }
 }
 
-fn serve(client: TcpStream, upstream: &str, plan: &Plan, seen: &Seen) -> io::Result<()> {
+fn serve(client: &TcpStream, upstream: &str, plan: &Plan, seen: &Seen) -> io::Result<()> {
     client.set_nodelay(true)?;
+    let mut out = client;
     let mut reader = BufReader::new(client.try_clone()?);
     loop {
         let Some(mut call) = head(&mut reader)? else {
@@ -168,7 +169,7 @@ fn serve(client: TcpStream, upstream: &str, plan: &Plan, seen: &Seen) -> io::Res
             reader.read_exact(&mut some)?;
             call.body = some.len() as u64;
             locked(&seen.calls).push(call);
-            return reset(&client);
+            return reset(client);
         }
         let body = if chunked {
             dechunked(&mut reader)?
@@ -185,9 +186,9 @@ fn serve(client: TcpStream, upstream: &str, plan: &Plan, seen: &Seen) -> io::Res
             calls.len() - 1
         };
         match fault {
-            Fault::ResetBefore | Fault::ResetAt(_) => return reset(&client),
+            Fault::ResetBefore | Fault::ResetAt(_) => return reset(client),
             Fault::Answer(status, headers, text) => {
-                answer(&client, status, &headers, text.as_bytes())?;
+                answer(client, status, &headers, text.as_bytes())?;
                 continue;
             }
             _ => {}
@@ -195,21 +196,21 @@ fn serve(client: TcpStream, upstream: &str, plan: &Plan, seen: &Seen) -> io::Res
         let reply = forward(&call, &body, upstream)?;
         locked(&seen.calls)[at].reply = parted(&reply);
         match fault {
-            Fault::ResetAfter => return reset(&client),
-            Fault::AnswerAfter(status, text) => answer(&client, status, "", text.as_bytes())?,
+            Fault::ResetAfter => return reset(client),
+            Fault::AnswerAfter(status, text) => answer(client, status, "", text.as_bytes())?,
             Fault::Slow(time) => {
                 thread::sleep(time);
-                (&client).write_all(&reply)?;
+                out.write_all(&reply)?;
             }
             Fault::Truncate => {
                 let begin = reply.windows(4).position(|end| end == b"\r\n\r\n");
                 let begin = begin.map_or(0, |begin| begin + 4);
                 let cut = begin + (reply.len() - begin) / 2;
-                (&client).write_all(&reply[..cut])?;
+                out.write_all(&reply[..cut])?;
                 return Ok(());
             }
-            Fault::WrongDigest => (&client).write_all(&forged(&reply))?,
-            _ => (&client).write_all(&reply)?,
+            Fault::WrongDigest => out.write_all(&forged(&reply))?,
+            _ => out.write_all(&reply)?,
         }
         return Ok(());
     }
@@ -286,7 +287,7 @@ fn forward(call: &Call, body: &[u8], upstream: &str) -> io::Result<Vec<u8>> {
     let own = ["host", "connection", "content-length", "transfer-encoding"];
     for (name, value) in &call.headers {
         if !own.contains(&name.as_str()) {
-            text.push_str(&format!("{name}: {value}\r\n"));
+            text.extend([name, ": ", value, "\r\n"]);
         }
     }
     text.push_str("\r\n");

@@ -10,7 +10,7 @@ use std::{
 
 use serde_json::Value;
 use synapse_tests::{
-    Run, Space, copy_tree, fixture,
+    Run, Serving, Space, copy_tree, fixture,
     wheels::{self, Index},
 };
 
@@ -333,6 +333,46 @@ fn from_top_to_bottom() {
         let run = guide.shell(&line).expect(0);
         expect_text(&run, &["up to date"]);
     }
+
+    // What was published runs on the agent of a server in another process, to the same end.
+    let serving = Serving::start(space);
+    let line = commands("07-run.sh")[0].replace("--mode local", "--mode remote");
+    let run = guide.shell(&line).expect(0);
+    expect_text(
+        &run,
+        &[
+            "Mode: remote on local",
+            "Starting training...",
+            "/models/best.pt",
+        ],
+    );
+    let jobs = serving.get("/jobs/?limit=1").expect(200);
+    let job = &jobs["results"][0];
+    assert_eq!(
+        (&job["status"], &job["mode"]),
+        (&"SUCCEEDED".into(), &"remote".into()),
+        "{job:#}"
+    );
+    assert_eq!(job["result"]["model_path"], "/models/best.pt", "{job:#}");
+    assert!(
+        job["metrics_record"]
+            .as_object()
+            .is_some_and(|all| !all.is_empty()),
+        "{job:#}"
+    );
+    assert!(
+        job["progress_record"]
+            .as_object()
+            .is_some_and(|all| !all.is_empty()),
+        "{job:#}"
+    );
+    // Its client has made a model of what it trained.
+    let models = space.synapse(&["model", "list", "--json"]).expect(0).json();
+    assert_ne!(
+        models["models"][0]["id"].to_string(),
+        model_id,
+        "{models:#}"
+    );
 }
 
 /// The rows of the troubleshooting table that concern local work: what is said holds the

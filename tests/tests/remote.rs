@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, ChildStdout},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -21,6 +21,8 @@ use synapse_tests::{
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_synapse_under_test");
 const ROUND: Duration = Duration::from_millis(20);
+/// Longest that something may take which never comes when it does not come soon.
+const PATIENCE: Duration = Duration::from_mins(3);
 
 /// A folder with the plugin, published into the backend of this space.
 fn space() -> Space {
@@ -74,15 +76,23 @@ impl Signs {
     }
 
     /// Waits until the action runs.
+    #[track_caller]
     fn wait(&self) {
-        while !self.mark.exists() {
-            thread::sleep(ROUND);
-        }
+        wait("the action runs", || self.mark.exists());
     }
 
     /// Lets the action go on.
     fn open(&self) {
         fs::write(&self.gate, "").unwrap();
+    }
+}
+
+#[track_caller]
+fn wait(what: &str, mut is_so: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < PATIENCE, "waited in vain: {what}");
+        thread::sleep(ROUND);
     }
 }
 
@@ -99,14 +109,10 @@ fn is_over(job: &Value) -> bool {
     !["PENDING", "RUNNING"].contains(&job["status"].as_str().unwrap())
 }
 
+#[track_caller]
 fn end(serving: &Serving, asked: &Value) -> Value {
-    loop {
-        let now = job(serving, asked);
-        if is_over(&now) {
-            return now;
-        }
-        thread::sleep(ROUND);
-    }
+    wait("the job is over", || is_over(&job(serving, asked)));
+    job(serving, asked)
 }
 
 /// Processes of jobs and what they started: they know the folder of the space.
@@ -182,7 +188,7 @@ fn a_run_is_followed_as_if_it_were_here() {
     let signs = Signs::new(&space, "live");
     let (child, mut out) = started(&space, &remote("train", &["--params", &signs.params]));
     // It comes while the action waits.
-    let mut before = until(&mut out, "[metrics] train: loss=0.5");
+    let before = until(&mut out, "[metrics] train: loss=0.5");
     for line in [
         "Plugin: jobs 0.1.0\n",
         "Action: train\n",
@@ -190,11 +196,11 @@ fn a_run_is_followed_as_if_it_were_here() {
         "Job: 1\n",
         "[info] Environment: managed environment",
         "[info] Starting training...\n",
+        "printed before\n",
         "[train] 1/2 (50%)\n",
     ] {
         assert!(before.contains(line), "{line:?} is not in\n{before}");
     }
-    before += &until(&mut out, "printed before");
     signs.open();
     let run = rest(child, out, before).expect(0);
     for line in [
@@ -520,9 +526,9 @@ fn jobs_of_a_server_that_died_are_lost_and_so_are_their_processes() {
         "{}",
         run.stderr
     );
-    while !alive(&space, &[again.pid()]).is_empty() {
-        thread::sleep(ROUND);
-    }
+    wait("its processes are gone", || {
+        alive(&space, &[again.pid()]).is_empty()
+    });
     // What the processes said last did not change that.
     assert_eq!(job(&again, &json!({"id": 1}))["error"]["kind"], "lost");
     let next = ask(&again, "train", json!({}), "next");

@@ -21,6 +21,8 @@ use super::site::Site;
 const MOST: u32 = 512;
 /// How long the head of a request may take, and a connection be idle before one.
 const HEAD: Duration = Duration::from_secs(30);
+/// The same when more than half of the places are taken, so that those who say nothing give way.
+const CROWDED: Duration = Duration::from_secs(3);
 /// How long to wait when the system has no room for another connection.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -35,8 +37,10 @@ pub(crate) async fn serve(listener: TcpListener, site: &Arc<Site>) {
             match listener.accept().await {
                 Ok((stream, _)) => {
                     let site = Arc::clone(site);
+                    let crowded = room.available_permits() < MOST as usize / 2;
+                    let head = if crowded { CROWDED } else { HEAD };
                     tokio::spawn(async move {
-                        converse(stream, &site).await;
+                        converse(stream, &site, head).await;
                         drop(place);
                     });
                 }
@@ -60,7 +64,7 @@ pub(crate) async fn serve(listener: TcpListener, site: &Arc<Site>) {
     let _ = room.acquire_many(MOST).await;
 }
 
-async fn converse(stream: TcpStream, site: &Arc<Site>) {
+async fn converse(stream: TcpStream, site: &Arc<Site>, head: Duration) {
     // Without it, the parts of a short answer would wait for each other.
     let _ = stream.set_nodelay(true);
     let service = service_fn(|request: hyper::Request<Incoming>| async {
@@ -68,7 +72,7 @@ async fn converse(stream: TcpStream, site: &Arc<Site>) {
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD)
+        .header_read_timeout(head)
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = pin!(connection);
     tokio::select! {

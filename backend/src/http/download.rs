@@ -63,6 +63,7 @@ impl Download {
             Wanted::Part(begin, end) => (StatusCode::PARTIAL_CONTENT, begin, end),
             Wanted::Impossible => {
                 put(header::CONTENT_RANGE, format!("bytes */{size}"));
+                put(header::CONTENT_TYPE, "application/json".to_owned());
                 let detail = format!("the file has {size} bytes");
                 let problem = Problem::new(StatusCode::RANGE_NOT_SATISFIABLE, detail);
                 *response.body_mut() = Body::from(problem.body.to_string());

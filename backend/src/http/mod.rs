@@ -80,6 +80,8 @@ pub struct Settings {
     pub rate: Option<NonZeroU32>,
     /// Files that are received at the same time.
     pub uploads: usize,
+    /// How long a file waits for its turn, at most.
+    pub queue: Duration,
     /// Bytes of one file. Without it, archives have the limit of the backend, others none.
     pub max_upload: Option<u64>,
     /// How long what is under way may still take when the server stops.
@@ -103,6 +105,7 @@ impl Settings {
             name: None,
             rate: None,
             uploads: 16,
+            queue: Duration::from_secs(10),
             max_upload: None,
             grace: Duration::from_secs(2),
             patience: Duration::from_mins(1),

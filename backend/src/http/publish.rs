@@ -221,10 +221,10 @@ impl Sent {
         let unreadable = |cause| BackendError::io("read", &path, cause);
         let content = read::content(&path).map_err(|error| match error {
             ReadError::Io(cause) => Problem::from(unreadable(cause)),
-            other => invalid(vec![format!("The archive is refused: {other}.")]),
+            other => invalid(&[format!("The archive is refused: {other}.")]),
         })?;
         if let Some(said) = self.content.filter(|said| *said != content) {
-            let mut problem = invalid(vec![format!(
+            let mut problem = invalid(&[format!(
                 "The archive that arrived is not the one that was announced: its content is \
                  {content}, `{CONTENT_KEY}` says {said}."
             )]);
@@ -319,7 +319,7 @@ fn taken(slot: &Slot) -> Problem {
     refusal(crate::release::exists(slot))
 }
 
-fn invalid(problems: Vec<String>) -> Problem {
+fn invalid(problems: &[String]) -> Problem {
     let mut problem = Problem::bad("");
     problem.body = json!({"non_field_errors": problems});
     problem
@@ -333,7 +333,7 @@ fn refusal(error: ClientError) -> Problem {
             problem.body["code"] = json!("version_exists");
             problem
         }
-        ClientError::Invalid(problems) => invalid(problems),
+        ClientError::Invalid(problems) => invalid(&problems),
         error => failed(error.to_string()),
     }
 }

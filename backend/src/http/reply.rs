@@ -13,6 +13,9 @@ use serde_json::{Value, json};
 use super::Shared;
 use crate::error::BackendError;
 
+/// When to come again after nothing more could wait.
+const SOON: Duration = Duration::from_secs(5);
+
 /// What a handler returns.
 pub(crate) type Reply = Result<Response, Problem>;
 
@@ -110,6 +113,7 @@ impl From<BackendError> for Problem {
         match error {
             BackendError::Offset { reached } => problem.body["offset"] = json!(reached),
             BackendError::Checksum { actual, .. } => problem.body["checksum"] = json!(actual),
+            BackendError::Full(_) => return problem.later(SOON),
             _ => {}
         }
         problem

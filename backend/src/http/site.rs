@@ -23,8 +23,6 @@ use crate::token::Scopes;
 
 /// Seconds of the rate that may be used up at once.
 const BURST: NonZeroU32 = NonZeroU32::MIN.saturating_add(4);
-/// How long a sender waits until others are done, at most.
-const QUEUE: Duration = Duration::from_secs(10);
 /// Routers that are kept. Tenants are few, and so are the names that a server is called by.
 const VIEWS: usize = 256;
 
@@ -46,6 +44,7 @@ pub(crate) struct Site {
     pub(crate) journal: Journal,
     stopping: watch::Receiver<bool>,
     uploads: Arc<Semaphore>,
+    queue: Duration,
     rate: Option<DefaultKeyedRateLimiter<i64>>,
     views: Mutex<HashMap<(String, String), Router>>,
 }
@@ -72,6 +71,7 @@ impl Site {
             journal: Journal::new(settings.log),
             stopping,
             uploads: Arc::new(Semaphore::new(settings.uploads.max(1))),
+            queue: settings.queue,
             rate: settings.rate.map(|rate| RateLimiter::keyed(quota(rate))),
             views: Mutex::default(),
         }
@@ -99,7 +99,7 @@ impl Site {
     /// Waits for the right to receive a file.
     pub(crate) async fn upload(&self) -> Result<OwnedSemaphorePermit, Problem> {
         let uploads = Arc::clone(&self.uploads);
-        let turn = tokio::time::timeout(QUEUE, uploads.acquire_owned()).await;
+        let turn = tokio::time::timeout(self.queue, uploads.acquire_owned()).await;
         turn.ok().and_then(Result::ok).ok_or_else(|| {
             let text = "too many files are being received; try again";
             Problem::new(StatusCode::SERVICE_UNAVAILABLE, text).later(Duration::from_secs(2))

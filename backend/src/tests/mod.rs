@@ -3,6 +3,7 @@
 mod create;
 mod datasets;
 mod faults;
+mod jobs;
 mod lookup;
 mod models;
 mod runs;

@@ -129,6 +129,29 @@ fn files_wait_for_their_turn() {
 }
 
 #[test]
+fn a_file_that_waits_too_long_is_told_when_to_come_again() {
+    let world = World::new();
+    let server = start(world.open(), |settings| {
+        settings.uploads = 1;
+        settings.queue = Duration::from_millis(50);
+    });
+    let mut first = connect(&server);
+    let begun = head(&server, "PUT /chunked_upload/", BODY) + BEGUN;
+    first.write_all(begun.as_bytes()).unwrap();
+    while world.files().is_empty() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let mut second = connect(&server);
+    let whole = head(&server, "POST /models/", "Content-Length: 2\r\n") + "{}";
+    second.write_all(whole.as_bytes()).unwrap();
+    let said = answer(second).to_ascii_lowercase();
+    assert!(
+        said.starts_with("http/1.1 503 ") && said.contains("retry-after: 2"),
+        "{said}"
+    );
+}
+
+#[test]
 fn a_stop_lets_an_upload_end_and_cuts_one_that_does_not() {
     let world = World::new();
     let file = "--x\r\nContent-Disposition: form-data; name=\"file\"; filename=\"f\"\r\n\r\nab";

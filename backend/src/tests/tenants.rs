@@ -221,7 +221,7 @@ fn a_token_is_kept_as_a_digest_and_opens_until_it_is_revoked() {
     }
     let (other, _) = make("acme", "", &Scopes::of(&[Scope::Admin, Scope::Admin])).unwrap();
     let mixed = format!("syn_{}_{secret}", other.id);
-    let wrong = text.replace(|c: char| c == 'a' || c == '1', "b");
+    let wrong = text.replace(['a', '1'], "b");
     for bad in [
         "",
         secret,

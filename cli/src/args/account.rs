@@ -11,7 +11,7 @@ pub struct Connection {
     /// Saved login to use; `local` is the embedded backend on this machine
     #[arg(long, value_name = "NAME")]
     pub profile: Option<String>,
-    /// Address of the platform (default: that of the login, or https://api.synapse.sh)
+    /// Address of the platform (default: that of the login, or `https://api.synapse.sh`)
     #[arg(long, value_name = "URL")]
     pub host: Option<String>,
     /// Token; - reads it from standard input. Better than here, where others can see it, it is in
@@ -29,7 +29,7 @@ pub struct Login {
     /// Make the embedded backend on this machine the default target
     #[arg(long, conflicts_with_all = ["profile", "host", "token", "tenant", "no_check", "default"])]
     pub local: bool,
-    /// Address of the platform (default: that of the profile, or https://api.synapse.sh)
+    /// Address of the platform (default: that of the profile, or `https://api.synapse.sh`)
     #[arg(long, value_name = "URL")]
     pub host: Option<String>,
     /// Name to save the login under (default: the profile in use)

@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 
 use serde_json::{Value, json};
 use synapse_engine::Failure;
-use synapse_rules::platform::Platform;
+use synapse_rules::platform::{Platform, PlatformError};
 
 use super::{nearest, reach};
 use crate::{
@@ -23,7 +23,10 @@ const LONGEST_LINE: usize = 4096;
 pub fn run(app: &App, command: &AgentCommand) -> Result<u8, Failure> {
     let resolve = |connection| profile::resolve(app, connection, None);
     match command {
-        AgentCommand::Show { connection } => show(app, &resolve(connection)?),
+        AgentCommand::Show { connection } => {
+            show(app, &resolve(connection)?);
+            Ok(0)
+        }
         AgentCommand::List { connection } => list(app, &resolve(connection)?),
         AgentCommand::Select { agent, connection } => {
             select(app, &resolve(connection)?, agent.as_deref())
@@ -72,8 +75,11 @@ fn listed(app: &App, profile: &Profile) -> Result<Vec<Listed>, Failure> {
     let auth = profile.auth()?.clone();
     let host = profile::parse_host(app, &profile.host, profile.host_from)?;
     let platform: Platform = reach::platform(app, &host, Some(auth), profile.allow_http)?;
-    let agents = platform.agents();
-    let agents = agents.map_err(|error| error.failure(&host.short()))?;
+    let agents = match platform.agents() {
+        // One that knows no agents has none.
+        Err(PlatformError::NotFound(_)) => Vec::new(),
+        agents => agents.map_err(|error| error.failure(&host.short()))?,
+    };
     Ok(agents.iter().filter_map(Listed::of).collect())
 }
 
@@ -195,13 +201,12 @@ fn list(app: &App, profile: &Profile) -> Result<u8, Failure> {
     Ok(0)
 }
 
-fn show(app: &App, profile: &Profile) -> Result<u8, Failure> {
+fn show(app: &App, profile: &Profile) {
     if profile.embedded && !app.output.is_machine() {
         Printer::stdout(&app.output).line("the embedded backend runs actions on this machine");
-        return Ok(0);
+        return;
     }
     say(app, "agent show", profile, profile.agent.as_ref());
-    Ok(0)
 }
 
 /// Saves the choice with the login that it belongs to.

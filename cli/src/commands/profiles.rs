@@ -73,10 +73,7 @@ fn list(app: &App) -> Result<u8, Failure> {
         let (style, what) = (if login.has_token() { DIM } else { WARN }, kind(login));
         line(name, format!("{text}  {}", paint(style, what)));
     }
-    line(
-        LOCAL,
-        format!("{}", paint(DIM, "the embedded backend on this machine")),
-    );
+    line(LOCAL, paint(DIM, "the embedded backend on this machine"));
     Ok(0)
 }
 

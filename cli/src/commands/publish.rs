@@ -31,7 +31,9 @@ pub fn run(app: &App, args: &args::Publish) -> Result<u8, Failure> {
         let targets = scope.spawn(|| {
             let targets = app.targets(&args.to)?;
             app.store()?;
-            targets.iter().for_each(|target| target.prefetch());
+            for target in &targets {
+                target.prefetch();
+            }
             Ok(targets)
         });
         let selected = select::select(app, &args.selection, Otherwise::Refuse);

@@ -3,11 +3,11 @@
 use std::{
     io,
     sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU32, Ordering},
+        Arc, Condvar, Mutex, PoisonError,
+        atomic::{AtomicU32, Ordering},
     },
     thread,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use serde_json::Value;
@@ -35,10 +35,14 @@ use crate::{
         DIM, WARN, message, paint,
         run::{self as view, Document, EnvironmentObject, LiveRun},
     },
+    signals::Diverted,
 };
 
 /// Hex digits of the name that a job is found again by.
 const NAME: usize = 32;
+
+/// How long a second Ctrl-C waits for the answer to the first.
+const ANSWER: Duration = Duration::from_secs(5);
 
 /// What is to be run.
 struct Subject {
@@ -106,7 +110,7 @@ pub(super) fn run(
             &shown,
         ));
     }
-    let interrupts = Interrupts::default();
+    let interrupts = Arc::<Interrupts>::default();
     let diverted = interrupts.hear(app, &remote, &id, &live);
     let followed = remote.follow(app, &id, &mut |said| show(&live, said));
     drop(diverted);
@@ -225,53 +229,66 @@ fn show(live: &LiveRun, said: Said) {
     }
 }
 
-/// Ctrl-C: the first one stops the job, the second one leaves it.
-#[derive(Clone, Default)]
+/// Ctrl-C: the first one stops the job, the second one leaves it, once the first was heard.
+#[derive(Default)]
 struct Interrupts {
-    count: Arc<AtomicU32>,
-    over: Arc<AtomicBool>,
-}
-
-/// Signals go to a job while it lives.
-struct Heard {
-    over: Arc<AtomicBool>,
-    _diverted: crate::signals::Diverted,
-}
-
-impl Drop for Heard {
-    fn drop(&mut self) {
-        self.over.store(true, Ordering::Relaxed);
-    }
+    count: AtomicU32,
+    /// The platform has answered the first one, or nobody follows the job any more.
+    heard: Mutex<bool>,
+    changed: Condvar,
 }
 
 impl Interrupts {
-    fn hear(&self, app: &App, remote: &Arc<Remote>, id: &str, live: &Arc<LiveRun>) -> Heard {
-        let (own, cancel): (Self, Cancel) = (self.clone(), app.cancel.clone());
+    /// Signals go to a job while what is returned lives.
+    fn hear(
+        self: &Arc<Self>,
+        app: &App,
+        remote: &Arc<Remote>,
+        id: &str,
+        live: &Arc<LiveRun>,
+    ) -> Diverted {
+        let (own, cancel): (Arc<Self>, Cancel) = (Arc::clone(self), app.cancel.clone());
         let (remote, live, id) = (Arc::clone(remote), Arc::clone(live), id.to_owned());
-        let diverted = app.signals.divert_to(move |_| {
-            if own.count.fetch_add(1, Ordering::Relaxed) > 0 {
-                return cancel.cancel();
+        app.signals.divert_to(move |_| {
+            let (own, cancel) = (Arc::clone(&own), cancel.clone());
+            let (remote, live, id) = (Arc::clone(&remote), Arc::clone(&live), id.clone());
+            // Away from here, where the next one must be heard meanwhile.
+            match own.count.fetch_add(1, Ordering::Relaxed) {
+                0 => {
+                    live.line(paint(
+                        WARN,
+                        format!("stopping job {id}; a second Ctrl-C leaves it as it is"),
+                    ));
+                    thread::spawn(move || own.stop(&remote, &id, &live));
+                }
+                1 => drop(thread::spawn(move || {
+                    own.wait();
+                    cancel.cancel();
+                })),
+                _ => cancel.cancel(),
             }
+        })
+    }
+
+    fn stop(&self, remote: &Remote, id: &str, live: &LiveRun) {
+        let stopped = remote.stop(id);
+        *self.heard.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.changed.notify_all();
+        if let Err(failure) = stopped {
             live.line(paint(
                 WARN,
-                format!("stopping job {id}; a second Ctrl-C leaves it as it is"),
+                format!("job {id} could not be stopped: {failure}"),
             ));
-            // Not here: the second one must be heard meanwhile.
-            let (remote, live, id) = (Arc::clone(&remote), Arc::clone(&live), id.clone());
-            let over = Arc::clone(&own.over);
-            thread::spawn(move || {
-                if let Err(failure) = remote.stop(&id)
-                    && !over.load(Ordering::Relaxed)
-                {
-                    let what = format!("job {id} could not be stopped: {failure}");
-                    live.line(paint(WARN, what));
-                }
-            });
-        });
-        Heard {
-            over: Arc::clone(&self.over),
-            _diverted: diverted,
         }
+    }
+
+    /// Waits for the answer to the first one, but not for long.
+    fn wait(&self) {
+        let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(
+            self.changed
+                .wait_timeout_while(heard, ANSWER, |heard| !*heard),
+        );
     }
 }
 

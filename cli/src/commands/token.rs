@@ -20,7 +20,7 @@ pub(super) fn run(app: &App, args: &BackendToken) -> Result<u8, Failure> {
             name,
         } => {
             let backend = app.backend_in(data.dir.as_deref(), None)?;
-            let scopes: Vec<Scope> = scope.iter().map(|scope| scope.into()).collect();
+            let scopes: Vec<Scope> = scope.iter().map(Scope::from).collect();
             let scopes = if scopes.is_empty() {
                 Scopes::usual()
             } else {

@@ -15,6 +15,8 @@ from synapse_sdk.clients.transport import origin
 DEFAULT_HOST = "https://api.synapse.sh"
 #: The saved profile that stands for the embedded backend.
 LOCAL = "local"
+#: The saved profile at the top level of the file.
+DEFAULT = "default"
 
 
 @runtime_checkable
@@ -43,7 +45,7 @@ def get_client(env: Mapping[str, Any] | _Listed | None = None) -> BackendClient 
         return next((str(variables[name]) for name in names if variables.get(name)), None)
 
     host = text("SYNAPSE_HOST", "SYNAPSE_PLUGIN_RUN_URL_HOST")
-    saved = _saved()
+    profile, saved = _saved(text("SYNAPSE_PROFILE"))
     saved_host = _word(saved, "host")
     access = text("SYNAPSE_ACCESS_TOKEN")
     user = text("SYNAPSE_PLUGIN_RUN_USER_TOKEN")
@@ -54,7 +56,7 @@ def get_client(env: Mapping[str, Any] | _Listed | None = None) -> BackendClient 
             user_token=user,
             tenant=text("SYNAPSE_PLUGIN_RUN_TENANT"),
         )
-    if host is None and _word(saved, "profile") == LOCAL:
+    if host is None and profile == LOCAL:
         return _embedded()
     wanted = host or saved_host or DEFAULT_HOST
     if origin(wanted) == origin(saved_host or DEFAULT_HOST):
@@ -72,13 +74,27 @@ def _embedded() -> BackendClient | None:
     return EmbeddedClient() if available() else None
 
 
-def _saved() -> dict[str, Any]:
-    """Return the saved login; a file that cannot be read is as good as none."""
+def _saved(wanted: str | None) -> tuple[str, dict[str, Any]]:
+    """Return the profile in use and its saved login.
+
+    A file that cannot be read is as good as none, and so is a profile that is not in it.
+
+    Args:
+        wanted: The profile that the environment names, which comes before the file's own.
+    """
     try:
         content = json.loads(places.config_file().read_bytes())
     except (OSError, ValueError, RuntimeError):
-        return {}
-    return content if isinstance(content, dict) else {}
+        content = {}
+    if not isinstance(content, dict):
+        content = {}
+    name = wanted or _word(content, "profile") or DEFAULT
+    # What is saved at the top may still be for the host that `SYNAPSE_HOST` names.
+    if name in (DEFAULT, LOCAL):
+        return name, content
+    profiles = content.get("profiles")
+    login = profiles.get(name) if isinstance(profiles, dict) else None
+    return name, login if isinstance(login, dict) else {}
 
 
 def _word(saved: Mapping[str, Any], name: str) -> str | None:

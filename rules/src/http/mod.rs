@@ -47,9 +47,9 @@ impl Default for Patience {
     fn default() -> Self {
         Self {
             connect: Duration::from_secs(10),
-            send: Duration::from_secs(60),
-            reply: Duration::from_secs(120),
-            read: Duration::from_secs(60),
+            send: Duration::from_mins(1),
+            reply: Duration::from_mins(2),
+            read: Duration::from_mins(1),
         }
     }
 }

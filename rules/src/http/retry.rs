@@ -27,7 +27,7 @@ impl Default for Retry {
             repeats: 4,
             first: Duration::from_millis(200),
             most: Duration::from_secs(8),
-            asked: Duration::from_secs(60),
+            asked: Duration::from_mins(1),
         }
     }
 }

@@ -34,13 +34,13 @@ pub(super) fn value(text: &str) -> String {
 impl Platform {
     /// Reads something.
     pub fn get(&self, path: &str) -> Result<Value, PlatformError> {
-        self.json(Method::GET, path, Body::None, true)
+        self.json(&Method::GET, path, Body::None, true)
     }
 
     /// Makes a call whose reply is JSON; nothing at all reads as null.
     pub fn json(
         &self,
-        method: Method,
+        method: &Method,
         path: &str,
         body: Body<'_>,
         idempotent: bool,
@@ -52,7 +52,7 @@ impl Platform {
     /// Makes a call. The reply is a success.
     pub(crate) fn call(
         &self,
-        method: Method,
+        method: &Method,
         path: &str,
         body: Body<'_>,
         idempotent: bool,
@@ -82,7 +82,7 @@ impl Platform {
             }
             // Only what reads is sent once more, and only where the token belongs.
             let to = self.redirect(&path, &reply)?;
-            let below = self.below(&to).filter(|_| method == Method::GET);
+            let below = self.below(&to).filter(|_| *method == Method::GET);
             path = below.ok_or_else(|| self.redirected(&to))?;
         }
         let what = format!("it redirects more than {HOPS} times");

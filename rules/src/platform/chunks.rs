@@ -62,11 +62,17 @@ impl Platform {
                 Err(error) => {
                     let asked = match &error {
                         PlatformError::Busy { after, .. } => *after,
-                        PlatformError::Conflict(_) => None,
-                        error if error.in_doubt() => None,
                         // Another may have sent this chunk, or a part of it had arrived.
-                        PlatformError::Invalid(_) if begun.is_some() => None,
-                        PlatformError::NotFound(_) if begun.is_some() => None,
+                        PlatformError::Invalid(_) | PlatformError::NotFound(_)
+                            if begun.is_some() =>
+                        {
+                            None
+                        }
+                        other
+                            if other.in_doubt() || matches!(other, PlatformError::Conflict(_)) =>
+                        {
+                            None
+                        }
                         _ => return Err(error),
                     };
                     let Some(wait) = tries.next(asked) else {
@@ -125,7 +131,7 @@ impl Platform {
             }),
         });
         let progress = |bytes: u64| watch.progress(begin + bytes);
-        let reply = self.call(Method::PUT, &path, body, false, Some(&progress))?;
+        let reply = self.call(&Method::PUT, &path, body, false, Some(&progress))?;
         self.stands(&self.read(&reply)?)
     }
 
@@ -133,7 +139,7 @@ impl Platform {
         let path = format!("chunked_upload/{}/", begun.id);
         let body = Body::Json(json!({"md5": parcel.md5}));
         // Finishing what is finished changes nothing.
-        let value = self.json(Method::POST, &path, body, true)?;
+        let value = self.json(&Method::POST, &path, body, true)?;
         Ok(Begun {
             complete: true,
             ..self.stands(&value)?

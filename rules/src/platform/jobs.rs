@@ -57,7 +57,7 @@ impl Platform {
             "language": request.language,
             "client_id": request.client_id,
         });
-        self.json(Method::POST, &path, Body::Json(body), false)
+        self.json(&Method::POST, &path, Body::Json(body), false)
     }
 
     /// A job.
@@ -86,7 +86,7 @@ impl Platform {
     /// Asks for a job to end.
     pub fn stop(&self, id: &str) -> Result<Value, PlatformError> {
         let body = Body::Json(json!({"status": "STOPPED"}));
-        self.json(Method::PATCH, &format!("jobs/{}/", part(id)), body, true)
+        self.json(&Method::PATCH, &format!("jobs/{}/", part(id)), body, true)
     }
 
     /// What a job says as it comes, as the bytes of server-sent events; `last` goes on after an

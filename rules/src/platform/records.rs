@@ -14,7 +14,7 @@ impl Platform {
     /// Tells how a job stands: `status`, `progress_record`, `metrics_record`, `result`, `meta`.
     pub fn update_job(&self, id: &str, update: Value) -> Result<Value, PlatformError> {
         let path = format!("jobs/{}/", part(id));
-        self.json(Method::PATCH, &path, Body::Json(update), true)
+        self.json(&Method::PATCH, &path, Body::Json(update), true)
     }
 
     /// What a job said so far.
@@ -31,12 +31,12 @@ impl Platform {
 
     /// Adds log entries, one or a list. Not repeated: each would be there twice.
     pub fn log(&self, entries: Value) -> Result<Value, PlatformError> {
-        self.json(Method::POST, "logs/", Body::Json(entries), false)
+        self.json(&Method::POST, "logs/", Body::Json(entries), false)
     }
 
     /// Makes a model, of a file that [`Platform::send_file`] brought there. Not repeated.
     pub fn create_model(&self, model: Value) -> Result<Value, PlatformError> {
-        self.json(Method::POST, "models/", Body::Json(model), false)
+        self.json(&Method::POST, "models/", Body::Json(model), false)
     }
 
     /// A model.
@@ -57,7 +57,7 @@ impl Platform {
     /// Makes a serve application. Not repeated.
     pub fn create_application(&self, application: Value) -> Result<Value, PlatformError> {
         let body = Body::Json(application);
-        self.json(Method::POST, "serve_applications/", body, false)
+        self.json(&Method::POST, "serve_applications/", body, false)
     }
 
     /// A version of a dataset.

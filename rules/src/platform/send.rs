@@ -68,7 +68,7 @@ pub(super) fn send(
     let progress = |bytes: u64| watch.progress(bytes);
     let progress: Option<&dyn Fn(u64)> = whole.then_some(&progress);
     let reply = platform
-        .call(Method::POST, "plugin_releases/", body, false, progress)
+        .call(&Method::POST, "plugin_releases/", body, false, progress)
         .map_err(PlatformError::of_publish)?;
     watch.progress(upload.size);
     // From here on it may be there: what cannot be read of the reply is asked for.

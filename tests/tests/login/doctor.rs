@@ -8,9 +8,9 @@ use synapse_tests::{
     proxy::{Call, Fault, Proxy},
 };
 
-use crate::{AGENTS, file, home, log_in, nobody, platform};
+use crate::{AGENTS, expect_error, file, home, log_in, nobody, platform};
 
-fn check<'d>(document: &'d Value, name: &str) -> &'d Value {
+pub(crate) fn check<'d>(document: &'d Value, name: &str) -> &'d Value {
     let checks = document["checks"].as_array().unwrap();
     let found = checks.iter().find(|check| check["check"] == name);
     found.unwrap_or_else(|| panic!("no {name}: {document:#}"))
@@ -149,4 +149,37 @@ fn the_doctor_finds_damage_and_leaves_it() {
     for name in ["store", "ledger", "backend"] {
         assert_eq!(check(&document, name)["state"], "failed", "{document:#}");
     }
+}
+
+#[test]
+fn a_home_that_cannot_be_used_is_told() {
+    let mut space = home();
+    space.tiny_plugin("plugin", "tiny-0");
+    space.publish(&["--path", "plugin"]).expect(0);
+    for args in [&["runs"][..], &["dataset", "list"], &["model", "list"]] {
+        let run = space.synapse_with("SYNAPSE_HOME", "/dev/null", args);
+        expect_error(&run, 3, &["/dev/null/data/backend", "set SYNAPSE_HOME"]);
+    }
+    if !space.become_nobody() {
+        return;
+    }
+    let data = space.home().join("data");
+    let permit = |path: &str, mode: u32| {
+        fs::set_permissions(data.join(path), fs::Permissions::from_mode(mode)).unwrap();
+    };
+    // With these at hand a reader needs to write nothing.
+    let _ = ["ledger.db-wal", "ledger.db-shm"].map(|name| fs::remove_file(data.join(name)));
+    permit("ledger.db", 0o400);
+    permit("", 0o500);
+    let run = space.synapse(&["status", "--local", "--path", "plugin"]);
+    let seen = space.synapse(&["doctor", "--quiet"]);
+    permit("", 0o700);
+    expect_error(
+        &run,
+        3,
+        &["cannot be written", "permissions", "SYNAPSE_HOME"],
+    );
+    let text = format!("{} cannot be written to", data.display());
+    assert!(seen.stdout.contains(&text), "{seen:?}");
+    assert_eq!(seen.code(), 3);
 }

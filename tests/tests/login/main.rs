@@ -3,6 +3,7 @@
 
 mod doctor;
 mod secrets;
+mod server;
 mod terminal;
 
 use std::{
@@ -522,7 +523,6 @@ fn what_people_read() {
     );
     show("logout", &space.synapse(&["logout", "--all"]));
     for command in [
-        "login",
         "logout",
         "whoami",
         "profile",

@@ -164,10 +164,7 @@ fn a_cloned_workspace_names_no_host() {
         "access_token",
         "target",
     ];
-    let keys: String = names
-        .iter()
-        .map(|name| format!("{name}: {url}\n"))
-        .collect();
+    let keys = names.map(|name| format!("{name}: {url}\n")).concat();
     space.write("synapse-workspace.yaml", format!("members: ['.']\n{keys}"));
     let config = space.read("config.yaml");
     assert!(config.contains("\nenv:\n"), "{config}");

@@ -87,6 +87,8 @@ fn at_a_terminal_the_token_is_typed_unseen() {
     assert!(shown.contains("1. 7  gpu-1  connected"), "{shown}");
     assert!(shown.ends_with("<exit 0>"), "{shown}");
     assert_eq!(saved(&space)["agent"]["id"], 8);
+    let shown = at_terminal(&space, "^C", &["agent", "select"]);
+    assert!(shown.ends_with("<exit 130>"), "{shown}");
     let shown = at_terminal(&space, "3\r", &["agent", "select"]);
     assert!(shown.contains("type a number from 1 to 2"), "{shown}");
     assert!(shown.ends_with("<exit 2>"), "{shown}");

@@ -137,7 +137,7 @@ impl Subject {
             let count = AtomicU64::new(0);
             let upstream = server.url.strip_prefix("http://").unwrap().to_owned();
             Proxy::start(&upstream, move |call| {
-                if call.method == "GET" && count.fetch_add(1, Ordering::SeqCst) % 3 == 0 {
+                if call.method == "GET" && count.fetch_add(1, Ordering::SeqCst).is_multiple_of(3) {
                     Fault::ResetAfter
                 } else {
                     Fault::None

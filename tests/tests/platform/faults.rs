@@ -23,6 +23,8 @@ enum At {
     Send,
 }
 
+use At::{Look, Send};
+
 /// One row of the table.
 struct Row {
     name: &'static str,
@@ -59,7 +61,6 @@ fn table() -> Vec<Row> {
         once,
         always,
     };
-    use At::{Look, Send};
     vec![
         row("look: reset", Look, |_| Fault::ResetBefore, FINE, DOWN),
         row("look: 408", Look, |_| html(408), FINE, DOWN),

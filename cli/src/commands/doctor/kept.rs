@@ -82,8 +82,10 @@ pub(super) fn folders(app: &App) -> Vec<Finding> {
         ),
     ];
     let (store, data) = (nearest(&home.store), nearest(&home.data));
-    findings.push(disk(&store));
-    if device(&store) != device(&data) {
+    if store.is_dir() {
+        findings.push(disk(&store));
+    }
+    if data.is_dir() && device(&store) != device(&data) {
         findings.push(disk(&data));
     }
     findings

@@ -18,7 +18,7 @@ use super::Finding;
 use crate::app::App;
 
 /// Longest that a program may take to say its version.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// Says whether Ray can be imported, and from where, without importing it.
 const RAY: &str = "import importlib.util as u, importlib.metadata as m\n\
                    print(m.version('ray') if u.find_spec('ray') else '')";
