@@ -119,9 +119,10 @@ pub fn objects(printer: &mut Printer, reports: &[PluginReport], wheels: bool) {
 fn line(printer: &mut Printer, stage: &Stage, outcome: &Outcome) {
     let text = |name: &str| outcome.text(name).unwrap_or_default();
     let bytes = outcome.get("size").and_then(serde_json::Value::as_u64);
-    let (style, what) = match is_new(stage) {
-        true => (GOOD, "stored"),
-        false => (DIM, "there"),
+    let (style, what) = if is_new(stage) {
+        (GOOD, "stored")
+    } else {
+        (DIM, "there")
     };
     printer.line(format!(
         "{} {}  {}  {}",

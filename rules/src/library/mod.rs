@@ -118,8 +118,11 @@ impl Libraries {
         for library in wanted {
             let (built, own) = self.built(library, session, seen)?;
             stages.extend(own);
+            let folder = plugin.head.wheels_dir.split('/');
+            let folder = folder.filter(|part| !matches!(*part, "" | "."));
+            let path: Vec<&str> = folder.chain([built.file.as_str()]).collect();
             wheels.push(Bundled {
-                path: format!("{}/{}", plugin.head.wheels_dir, built.file),
+                path: path.join("/"),
                 digest: built.digest,
                 size: built.size,
                 source: None,

@@ -98,9 +98,13 @@ impl Storage {
         work: impl Future<Output = T> + Send + 'static,
     ) -> Result<T, Failure> {
         let (send, receive) = mpsc::sync_channel(1);
-        let task = self.http.runtime().map_err(setup)?.spawn(async move {
-            let _ = send.send(work.await);
-        });
+        let task = self
+            .http
+            .runtime()
+            .map_err(|e| setup(&e))?
+            .spawn(async move {
+                let _ = send.send(work.await);
+            });
         loop {
             match receive.recv_timeout(LOOK) {
                 Ok(value) => return Ok(value),
@@ -119,7 +123,7 @@ impl Storage {
     }
 }
 
-fn setup(error: crate::http::WireError) -> Failure {
+fn setup(error: &crate::http::WireError) -> Failure {
     Failure::environment("tls", error.to_string())
         .hint("check SSL_CERT_FILE and the proxy variables")
 }
@@ -161,7 +165,7 @@ pub fn connect(
     };
     let operator = operator.map_err(failed)?;
     let transport = Counted {
-        inner: ReqwestTransport::new(http.client(true).map_err(setup)?.clone()),
+        inner: ReqwestTransport::new(http.client(true).map_err(|e| setup(&e))?.clone()),
         counters: Arc::clone(counters),
     };
     let context = operator
@@ -193,11 +197,11 @@ pub fn connect(
     })
 }
 
+/// Options of the library, by name.
+type Settings = Vec<(String, String)>;
+
 /// The options that the library is given, and the endpoint when there is one.
-fn options(
-    place: &Place,
-    variables: &Variables,
-) -> Result<(Vec<(String, String)>, Option<String>), Failure> {
+fn options(place: &Place, variables: &Variables) -> Result<(Settings, Option<String>), Failure> {
     let mut options = place.options.clone();
     if place.get("checksum_algorithm") == Some("none") {
         // Some that speak like S3 know no checksums.

@@ -390,6 +390,12 @@ impl Node for StoreNode {
                 kept(ledger.advance(effect, confirmed, Some(&wanted.name), now()))?;
                 Ok(self.receipt(&wanted, &content, proof, true))
             }
+            // Someone was faster: what is there may be the same.
+            Err(PutError::Exists) if self.same_content(context, &wanted, None)? => {
+                let confirmed = EffectState::Confirmed;
+                kept(ledger.advance(effect, confirmed, Some(&wanted.name), now()))?;
+                Ok(self.receipt(&wanted, &content, "content", false))
+            }
             Err(error) => {
                 // After any other refusal it is not there; after silence nobody knows.
                 let doubt = matches!(&error, PutError::Store(error) if !error.is_permanent());

@@ -197,9 +197,10 @@ impl Objects {
                 .map(|(name, value)| ((*name).to_owned(), value.clone()))
                 .collect();
             let writer = writer.user_metadata(labels);
-            match wanted.only_new {
-                true => writer.if_not_exists(true),
-                false => writer,
+            if wanted.only_new {
+                writer.if_not_exists(true)
+            } else {
+                writer
             }
         };
         let mut writer = open().await?;

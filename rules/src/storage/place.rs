@@ -18,7 +18,7 @@ pub enum Scheme {
     File,
     /// A folder behind SSH.
     Sftp,
-    /// A folder behind WebDAV over plain HTTP.
+    /// A folder behind `WebDAV` over plain HTTP.
     Webdav,
     /// The same over HTTPS.
     Webdavs,
@@ -356,16 +356,9 @@ fn decoded(text: &str) -> Result<String, Failure> {
     let mut at = 0;
     while at < bytes.len() {
         let hex = text.get(at + 1..at + 3).filter(|_| bytes[at] == b'%');
-        match hex.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
-            Some(byte) => {
-                out.push(byte);
-                at += 3;
-            }
-            None => {
-                out.push(bytes[at]);
-                at += 1;
-            }
-        }
+        let byte = hex.and_then(|hex| u8::from_str_radix(hex, 16).ok());
+        out.push(byte.unwrap_or(bytes[at]));
+        at += if byte.is_some() { 3 } else { 1 };
     }
     String::from_utf8(out).map_err(|_| {
         mistake(

@@ -69,9 +69,10 @@ impl Prepared<'_> {
             stages.before = wheel.plugin(builder, archive, checksum);
         }
         let wheel = stages.before.last().map(|(_, wheel)| *wheel);
-        let kind = match self.storing.development {
-            true => Kind::Development,
-            false => Kind::Release,
+        let kind = if self.storing.development {
+            Kind::Development
+        } else {
+            Kind::Release
         };
         for storage in &self.storing.storages {
             let node = |kind| {

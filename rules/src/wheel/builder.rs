@@ -185,7 +185,7 @@ impl Job<'_> {
         let what = format!("{} {how}", self.build.backend.name);
         let mut said = self.said(ended);
         if said.is_empty() {
-            said = "  it said nothing\n".to_owned();
+            "  it said nothing".clone_into(&mut said);
         }
         let failure = self.build.failure(&format!("{what}\n{}", said.trim_end()));
         if said.contains("No space left on device") {

@@ -2,6 +2,7 @@
 //! RECORD that says what is in it, and nothing left that depends on when and where it was built.
 
 use std::{
+    fmt::Write as _,
     fs::{self, File},
     io,
     path::Path,
@@ -185,9 +186,9 @@ fn record(files: &[PackFile], own: &str) -> io::Result<String> {
         io::copy(&mut File::open(&entry.source)?, &mut Hashing(&mut hasher))?;
         let digest = BASE64URL_NOPAD.encode(&hasher.finalize());
         let path = cell(&entry.path);
-        text.push_str(&format!("{path},sha256={digest},{}\n", entry.size));
+        let _ = writeln!(text, "{path},sha256={digest},{}", entry.size);
     }
-    text.push_str(&format!("{},,\n", cell(own)));
+    let _ = writeln!(text, "{},,", cell(own));
     Ok(text)
 }
 

@@ -95,12 +95,11 @@ impl Node for WheelNode {
         let (target, packages) = target
             .zip(outcome.get("packages"))
             .ok_or_else(|| Failure::bug("the lock of a build cannot be read"))?;
-        let local = match self.build.of_archive() {
-            true => {
-                let sum = context.input(CHECKSUM)?.text("md5");
-                Some(sum.ok_or_else(|| Failure::bug("a checksum without MD5"))?)
-            }
-            false => None,
+        let local = if self.build.of_archive() {
+            let sum = context.input(CHECKSUM)?.text("md5");
+            Some(sum.ok_or_else(|| Failure::bug("a checksum without MD5"))?)
+        } else {
+            None
         };
         // Collected since it was made, it is made again.
         let made = building::made(&self.build.work, &target, packages, cancel)?;

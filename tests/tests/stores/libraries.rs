@@ -52,7 +52,7 @@ fn wheels(document: &Value, code: &str) -> Vec<String> {
     let paths = files
         .iter()
         .map(|file| file["path"].as_str().unwrap().to_owned());
-    paths.filter(|path| path.ends_with(".whl")).collect()
+    paths.filter(|path| path.starts_with("wheels/")).collect()
 }
 
 fn statuses(document: &Value) -> [&str; 3] {

@@ -50,6 +50,6 @@ fn entries<'d>(document: &'d Value, key: &str) -> &'d [Value] {
 /// The decision of a stage, when it was come to.
 fn decision(document: &Value, stage: &str) -> Option<String> {
     let stages = entries(document, "stages").iter();
-    let own = stages.filter(|own| own["stage"] == stage).last()?;
+    let own = stages.rev().find(|own| own["stage"] == stage)?;
     own["decision"].as_str().map(str::to_owned)
 }

@@ -1,4 +1,4 @@
-//! Servers of other makers that stand in for object stores, from PyPI and of the system.
+//! Servers of other makers that stand in for object stores, from `PyPI` and of the system.
 
 use std::{
     fs,
@@ -68,7 +68,7 @@ impl Server {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
         let headers: String = headers
             .iter()
-            .map(|(name, value)| format!("{name}: {value}\r\n"))
+            .map(|(name, value)| [name, ": ", value, "\r\n"].concat())
             .collect();
         let text = format!(
             "{call} HTTP/1.0\r\nHost: 127.0.0.1:{}\r\nContent-Length: {}\r\n{headers}\r\n{body}",
@@ -143,16 +143,17 @@ impl S3 {
     }
 }
 
-/// A WebDAV server on a folder, for the user `me`.
+/// A `WebDAV` server on a folder, for the user `me`.
 pub(super) fn webdav(folder: &Path, password: &str) -> Server {
     let port = free_port();
     let shared = folder.join("shared");
     fs::create_dir_all(&shared).unwrap();
     let config = format!(
-        "host: 127.0.0.1\nport: {port}\nprovider_mapping:\n  \"/\": {shared:?}\n\
+        "host: 127.0.0.1\nport: {port}\nprovider_mapping:\n  \"/\": \"{}\"\n\
          http_authenticator:\n  domain_controller: null\n  accept_basic: true\n  \
          accept_digest: false\n  default_to_digest: false\nsimple_dc:\n  user_mapping:\n    \
-         \"*\":\n      me:\n        password: {password:?}\n"
+         \"*\":\n      me:\n        password: {password:?}\n",
+        shared.display()
     );
     let path = folder.join("wsgidav.yaml");
     fs::write(&path, config).unwrap();

@@ -222,7 +222,10 @@ fn webdav_and_a_folder_never_show_half_an_object() {
     };
     let md5 = document["plugins"][0]["checksum"]["md5"].as_str().unwrap();
     let name = format!("dev-{md5}.zip");
-    assert_eq!(files(space.root().join("shared/in/here")), [name.clone()]);
+    assert_eq!(
+        files(space.root().join("shared/in/here")),
+        std::slice::from_ref(&name)
+    );
     let archive = document["plugins"][0]["archive"]["path"].as_str().unwrap();
     let archive = fs::read(archive).unwrap();
     assert_eq!(
