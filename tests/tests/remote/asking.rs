@@ -74,7 +74,7 @@ fn events(text: &str) -> Vec<(String, String, Value)> {
 fn a_tail_goes_on_where_it_broke_off() {
     let space = space();
     let serving = serve(&space, &[]);
-    let asked = ask(&serving, "train", json!({}), "tail");
+    let asked = ask(&serving, "train", &json!({}), "tail");
     let call = format!("GET /jobs/{}/tail_console_logs/", asked["id"]);
     let tail = |last: Option<&str>| {
         let mut headers = vec![("Accept", "text/event-stream")];
@@ -168,7 +168,7 @@ fn as_many_run_at_once_as_are_allowed() {
     let serving = serve(&space, &["--jobs", "2"]);
     let signs: Vec<Signs> = (0..3).map(|n| Signs::new(&space, &n.to_string())).collect();
     let jobs: Vec<Value> = (0..3)
-        .map(|n| ask(&serving, "train", signs[n].value(), &n.to_string()))
+        .map(|n| ask(&serving, "train", &signs[n].value(), &n.to_string()))
         .collect();
     // The first two reach their gates together; the third has not begun.
     signs[0].wait();

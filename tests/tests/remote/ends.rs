@@ -11,7 +11,7 @@ fn a_job_is_stopped_whether_it_runs_or_waits() {
     let before = until(&mut out, "Job: 1");
     signs.wait();
     // One at a time: this one waits.
-    let waits = ask(&serving, "train", json!({}), "waits");
+    let waits = ask(&serving, "train", &json!({}), "waits");
     assert_eq!(waits["status"], "PENDING");
     let agent = serving.get("/agents/1/").expect(200);
     assert_eq!(
@@ -38,7 +38,7 @@ fn a_job_is_stopped_whether_it_runs_or_waits() {
         serving.json("PATCH /jobs/1/", &body).expect(200)["status"],
         "STOPPED"
     );
-    let done = ask(&serving, "train", json!({}), "done");
+    let done = ask(&serving, "train", &json!({}), "done");
     assert_eq!(end(&serving, &done)["status"], "SUCCEEDED");
     let call = format!("PATCH /jobs/{}/", done["id"]);
     assert_eq!(
@@ -190,7 +190,7 @@ fn jobs_of_a_server_that_died_are_lost_and_so_are_their_processes() {
     let (child, mut out) = started(&space, &remote("stubborn", &["--params", &signs.params]));
     let before = until(&mut out, "Job: 1");
     signs.wait();
-    let waits = ask(&serving, "train", json!({}), "waits");
+    let waits = ask(&serving, "train", &json!({}), "waits");
     // Its end is not asked for: it is killed.
     drop(serving);
     let again = serve(&space, &[]);
@@ -215,12 +215,12 @@ fn jobs_of_a_server_that_died_are_lost_and_so_are_their_processes() {
     gone(&space, again.pid());
     // What the processes said last did not change that.
     assert_eq!(job(&again, &json!({"id": 1}))["error"]["kind"], "lost");
-    let next = ask(&again, "train", json!({}), "next");
+    let next = ask(&again, "train", &json!({}), "next");
     assert_eq!(end(&again, &next)["status"], "SUCCEEDED");
 
     // The same for one that is told to stop, without waiting for the next one.
     let signs = Signs::new(&space, "told");
-    let told = ask(&again, "hangs", signs.value(), "told");
+    let told = ask(&again, "hangs", &signs.value(), "told");
     signs.wait();
     assert_eq!(again.close(), Some(0));
     assert_eq!(alive(&space, &[]), [""; 0]);

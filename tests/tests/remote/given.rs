@@ -14,7 +14,7 @@ fn an_action_gets_nothing_of_the_server_that_is_secret() {
     space.set("VIRTUAL_ENV", "/canary/environment");
     space.set("LC_TEST", "kept");
     let serving = serve(&space, &[]);
-    let asked = ask(&serving, "look", json!({}), "look");
+    let asked = ask(&serving, "look", &json!({}), "look");
     let looked = end(&serving, &asked);
     let result = &looked["result"];
     assert_eq!(looked["status"], "SUCCEEDED", "{looked:#}");
@@ -99,7 +99,7 @@ fn tenants_and_scopes_hold_for_jobs_too() {
         refused["detail"].as_str().unwrap().contains("`run`"),
         "{refused}"
     );
-    let asked = ask(&serving, "train", json!({}), "shared");
+    let asked = ask(&serving, "train", &json!({}), "shared");
     call(&reads, &format!("GET /jobs/{}/", asked["id"]), Value::Null).expect(200);
     let stop = format!("PATCH /jobs/{}/", asked["id"]);
     call(&reads, &stop, json!({"status": "STOPPED"})).expect(403);

@@ -100,7 +100,7 @@ fn wait(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
-fn ask(serving: &Serving, action: &str, params: Value, name: &str) -> Value {
+fn ask(serving: &Serving, action: &str, params: &Value, name: &str) -> Value {
     let body = json!({"action": action, "params": params, "client_id": name});
     serving.json("POST /plugins/jobs/run/", &body).expect(201)
 }
