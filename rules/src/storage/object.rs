@@ -24,7 +24,7 @@ use super::place::Scheme;
 /// The least size of a part, and with it how much is in memory at once.
 const PART: u64 = 8 << 20;
 /// Parts that are on their way at once.
-const AT_ONCE: usize = 4;
+const AT_ONCE: usize = 2;
 /// Most parts that a store takes; S3 takes 10,000.
 const MOST_PARTS: u64 = 9_000;
 const MEBI: u64 = 1 << 20;

@@ -1,3 +1,5 @@
+//! Tests of places: their one form, what is refused, and that no secret shows.
+
 use serde_json::json;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Tests of what is done to a wheel after it was built.
+
 use std::io::Write as _;
 
 use zip::{DateTime, ZipWriter, write::SimpleFileOptions};

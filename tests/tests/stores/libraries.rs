@@ -1,3 +1,5 @@
+//! Owns the tests of libraries: who gets their wheels, and when they are built.
+
 use std::fs;
 
 use serde_json::Value;

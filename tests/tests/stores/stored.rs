@@ -1,3 +1,5 @@
+//! Owns the tests of object stores: what is sent, what is found, and what is refused.
+
 use std::{
     fs,
     io::Write,

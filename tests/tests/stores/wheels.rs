@@ -1,3 +1,5 @@
+//! Owns the tests of wheels: their bytes, their names, and builds that fail.
+
 use std::{
     collections::BTreeMap,
     fs,
