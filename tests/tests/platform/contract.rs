@@ -93,7 +93,7 @@ impl Package {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    data_encoding::HEXLOWER.encode(bytes)
 }
 
 fn slot(code: &str, version: &str, variant: Option<&str>, debug: bool) -> Slot {
