@@ -10,8 +10,9 @@ use super::place::{Place, Scheme};
 use crate::config::diagnostic::printable;
 
 /// Signs that credentials are unknown, wrong or no longer good.
-const UNKNOWN: [&str; 11] = [
+const UNKNOWN: [&str; 12] = [
     "InvalidAccessKeyId",
+    "NotSignedUp",
     "SignatureDoesNotMatch",
     "ExpiredToken",
     "InvalidToken",

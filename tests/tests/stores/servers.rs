@@ -143,6 +143,25 @@ impl S3 {
     }
 }
 
+/// S3 by s3s-fs, which checks signatures and checksums in code of its own, with a bucket
+/// `plugins`; nothing where it is not installed.
+pub(super) fn strict_s3(folder: &Path, key: &str, secret: &str) -> Option<Server> {
+    let built = made_folder().join("../tools/bin/s3s-fs");
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let named = std::env::split_paths(&path).map(|folder| folder.join("s3s-fs"));
+    let program = std::iter::once(built)
+        .chain(named)
+        .find(|path| path.is_file())?;
+    fs::create_dir_all(folder.join("plugins")).unwrap();
+    let port = free_port();
+    let mut command = Command::new(program);
+    command.args(["--host", "127.0.0.1", "--port", &port.to_string()]);
+    command
+        .args(["--access-key", key, "--secret-key", secret])
+        .arg(folder);
+    Some(Server::start(&mut command, port))
+}
+
 /// A `WebDAV` server on a folder, for the user `me`.
 pub(super) fn webdav(folder: &Path, password: &str) -> Server {
     let port = free_port();

@@ -126,6 +126,40 @@ fn s3_takes_each_object_once_in_parts_and_proves_it() {
 }
 
 #[test]
+fn another_s3_agrees_where_it_is_installed() {
+    let mut space = space();
+    let Some(server) = servers::strict_s3(&space.root().join("s3"), "own-key", "own-secret") else {
+        // CI builds one; elsewhere the other S3 has to do.
+        eprintln!("no s3s-fs on this machine: it was not tried");
+        return;
+    };
+    space.tiny_plugin("tiny", "tiny");
+    let endpoint = format!("http://127.0.0.1:{}", server.port);
+    space.set("AWS_ENDPOINT_URL", &endpoint);
+    space.set("AWS_ACCESS_KEY_ID", "own-key");
+    space.set("AWS_SECRET_ACCESS_KEY", "own-secret");
+    for size in [10, 20_000_000] {
+        space.write("tiny/weights.bin", noise(size));
+        let first = store(&space, "s3://plugins/x", &[]).expect(0).json();
+        assert_eq!(objects(&first), [is("archive", "stored", "etag")]);
+        let own = &entries(&first, "objects")[0];
+        let stored = space.root().join("s3/plugins/x");
+        let stored = fs::metadata(stored.join(own["name"].as_str().unwrap())).unwrap();
+        assert_eq!(own["size"], stored.len());
+        space.set_home(&format!("other-{size}"));
+        let found = store(&space, "s3://plugins/x", &[]).expect(0).json();
+        assert_eq!(objects(&found), [is("archive", "there", "etag")]);
+    }
+    for (key, secret) in [("own-key", "canary"), ("canary", "own-secret")] {
+        space.set("AWS_ACCESS_KEY_ID", key);
+        space.set("AWS_SECRET_ACCESS_KEY", secret);
+        let refused = store(&space, "s3://plugins/y", &[]).expect(3);
+        assert_eq!(refused.json()["errors"][0]["code"], "not-authenticated");
+        assert!(!format!("{refused:?}").contains("canary"));
+    }
+}
+
+#[test]
 fn what_is_wrong_with_a_store_is_said_in_one_sentence_without_secrets() {
     let s3 = S3::start("plugins");
     let mut space = space();
