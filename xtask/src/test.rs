@@ -12,6 +12,8 @@ use crate::{api, python, pythons, repo, tidy};
 
 /// The cargo-deny that is installed when there is none.
 const CARGO_DENY: &str = "0.20.2";
+/// The second S3 server of the tests, which checks signatures and checksums in code of its own.
+const S3S: &str = "0.14.1";
 /// Programs that tests start, and what for.
 const NEEDED: [(&str, &str); 3] = [
     ("git", "the tests make repositories"),
@@ -61,6 +63,7 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
         })
     });
     summary.step("deny", || deny(&root, args.quick));
+    summary.step("servers", || servers(&root, args.quick));
     // The end-to-end suites start this binary.
     summary.step("build", || {
         cargo(&root, &["build", "--workspace", "--bins", "--locked"])
@@ -259,24 +262,38 @@ fn deny(root: &Path, quick: bool) -> Result<End> {
     run_in(root, Command::new(program).args(args))
 }
 
+/// Servers of other makers that the tests start.
+fn servers(root: &Path, quick: bool) -> Result<End> {
+    let tools = repo::target_dir(root).join("tools");
+    if tools.join("bin/s3s-fs").is_file() || repo::find("s3s-fs").is_some() {
+        return Ok(End::Passed);
+    }
+    if quick {
+        let what = "s3s-fs is not installed; a full run installs it";
+        return Ok(End::Skipped(what.to_owned()));
+    }
+    println!("installing s3s-fs {S3S} below the build folder, once; about 3 minutes");
+    install(root, &tools, "s3s-fs", S3S, &["--features", "binary"])?;
+    Ok(End::Passed)
+}
+
 fn install_deny(root: &Path, tools: &Path) -> Result<()> {
     println!("installing cargo-deny {CARGO_DENY} below the build folder, once; about 3 minutes");
+    install(root, tools, "cargo-deny", CARGO_DENY, &[])
+}
+
+fn install(root: &Path, tools: &Path, name: &str, version: &str, more: &[&str]) -> Result<()> {
     let mut install = repo::cargo();
     install
-        .args([
-            "install",
-            "--locked",
-            "--quiet",
-            "cargo-deny",
-            "--version",
-            CARGO_DENY,
-            "--root",
-        ])
+        .args(["install", "--locked", "--quiet", name])
+        .args(["--version", version])
+        .args(more)
+        .arg("--root")
         .arg(tools)
         // It builds in a temporary folder of its own, which cargo removes.
         .env_remove("CARGO_TARGET_DIR");
     match run_in(root, &mut install)? {
         End::Passed => Ok(()),
-        _ => anyhow::bail!("installing cargo-deny failed"),
+        _ => anyhow::bail!("installing {name} failed"),
     }
 }
