@@ -116,6 +116,8 @@ fn initialise(
     hooks
         .at("backend.journal")
         .map_err(BackendError::stopped(doing))?;
+    // Made for its owner only, and what SQLite puts beside it with it.
+    drop(lock_file(path)?);
     let mut conn =
         connect(path, OpenFlags::SQLITE_OPEN_CREATE).map_err(BackendError::database("open"))?;
     // WAL needs memory shared between all who use the file, which network filesystems lack.

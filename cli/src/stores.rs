@@ -235,7 +235,13 @@ impl Known {
         if text.contains("://") {
             return Place::parse(text);
         }
-        let what = "the profile has no object store of this name";
+        // What is no name could be a secret in the wrong place.
+        let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+        let what = if text.len() <= 40 && text.bytes().all(is_name) {
+            format!("the profile has no object store {text}")
+        } else {
+            "the profile has no object store of this name".to_owned()
+        };
         let failure = Failure::user("storage-unknown", what).at(self.file.display().to_string());
         let names = || self.stores.iter().map(|(name, _)| name.as_str());
         Err(match (nearest(text, names()), self.stores.is_empty()) {

@@ -227,7 +227,7 @@ impl Target {
     pub fn closed(&self) -> Option<Failure> {
         self.closed.get().map(|(_, why)| {
             let what = format!("not tried, since another failed at {}: {why}", self.name);
-            Failure::environment(NOT_TRIED, what)
+            Failure::environment(NOT_TRIED, what).at(self.name.clone())
         })
     }
 

@@ -209,6 +209,8 @@ impl Node for UploadNode {
         let what = self.what();
         match self.target.in_slot(&self.slot)? {
             Some(release) if self.settled(&release)? => {
+                let (slot, content) = (self.slot_name(), self.content());
+                self.target.renew(&slot, &content, &release.id);
                 Ok(Probe::Satisfied(self.receipt(&release, None)))
             }
             found => {

@@ -20,6 +20,7 @@ use crate::{
     args::Connection,
     credentials::Saved,
     profile::{self, Profile},
+    render::{DIM, Printer, paint},
 };
 
 /// How often one comes back to a stream that brings nothing before it is given up.
@@ -275,9 +276,14 @@ impl Remote {
                 (fruitless, tries) = (0, retries().tries());
             }
             fruitless += 1;
+            if fruitless == 2 && !app.output.quiet && !app.output.is_machine() {
+                let name = &self.name;
+                let text = format!("the connection to {name} was lost; trying again");
+                Printer::stderr(&app.output).line(format!("{} {text}", paint(DIM, "note:")));
+            }
             if fruitless > PATIENCE || events.is_broken() {
                 let what = format!(
-                    "the connection to {} was lost; job {id} goes on there",
+                    "the connection to {} was lost; job {id} may go on there",
                     self.name
                 );
                 let hint = format!("synapse runs show {} --follow", self.named(id));

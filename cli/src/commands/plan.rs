@@ -28,8 +28,13 @@ pub fn run(app: &App, args: &args::Plan) -> Result<u8, Failure> {
         ..Options::default()
     };
     let reports = look(app, &selected, &targets, &options)?;
-    let bad = reports.iter().any(|report| report.failure.is_some());
-    let code = u8::from(bad);
+    let bad = reports
+        .iter()
+        .filter(|report| report.failure.is_some())
+        .count();
+    let first = reports.iter().flat_map(document::failures).next();
+    let code = first.map_or(u8::from(bad > 0), |failure| error::exit_code(failure.kind));
+    let bad = bad as u64;
     if app.output.is_machine() {
         let names = names(&targets);
         let plugins: Vec<_> = reports
@@ -37,7 +42,7 @@ pub fn run(app: &App, args: &args::Plan) -> Result<u8, Failure> {
             .map(|report| document::plugin(report, &names, &|_| None))
             .collect();
         Printer::stdout(&app.output).json(&json!({
-            "schema": 1, "command": "plan", "ok": !bad, "plugins": plugins,
+            "schema": 1, "command": "plan", "ok": bad == 0, "plugins": plugins,
             "errors": document::errors(&reports),
         }));
         return Ok(code);
@@ -82,16 +87,21 @@ pub fn run(app: &App, args: &args::Plan) -> Result<u8, Failure> {
             1 => format!("target {}", names(&targets).join("")),
             _ => format!("targets {}", names(&targets).join(", ")),
         };
-        let run = if run == 0 {
-            "nothing would run".to_owned()
-        } else {
-            format!("{} would run", count(run, "stage"))
+        let run = match (run, bad) {
+            (0, 0) => "nothing would run".to_owned(),
+            (0, bad) => format!("{} cannot be published", count(bad, "plugin")),
+            (run, 0) => format!("{} would run", count(run, "stage")),
+            (run, bad) => format!(
+                "{} would run, {} cannot be published",
+                count(run, "stage"),
+                count(bad, "plugin")
+            ),
         };
         printer.line(format!("{run}, {} known; {to}", count(known, "result")));
     }
     drop(printer);
     let mut printer = Printer::stderr(&app.output);
-    for failure in reports.iter().filter_map(|report| report.failure.as_ref()) {
+    for failure in reports.iter().flat_map(document::failures) {
         error::print(&mut printer, failure);
     }
     Ok(code)

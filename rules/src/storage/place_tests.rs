@@ -36,7 +36,7 @@ fn what_is_no_store_is_refused_without_repeating_it() {
         "ftp://canary/x",
         "s3://",
         "s3:///canary",
-        "s3://me:canary@bucket/x",
+        "s3://me:canary@host/x",
         "webdavs://me:canary@host/x",
         "sftp://me:canary@host/x",
         "s3://bucket/../canary",

@@ -53,6 +53,8 @@ fn a_workspace_is_sent_once() {
     assert_eq!(other.total("up_to_date"), 7);
     assert_eq!(other.total("bytes_sent"), 0);
     assert_eq!(other.total("requests"), 7);
+    let again = publish(&space, &["--all"]).expect(0);
+    assert_eq!(again.total("requests"), 0, "what was found counts as well");
     assert!(site.counts().values().all(|count| *count == 1));
 }
 
@@ -235,6 +237,13 @@ fn a_token_that_is_not_accepted_stops_the_batch_at_once() {
     assert_eq!(text.matches("error:").count(), 1, "{text}");
     assert!(text.contains("synapse login"), "{text}");
     assert!(!text.contains("not-a-token"), "{text}");
+    // Looking ahead fails as the publish would, and says so once.
+    let plan = space.synapse(&["plan", "--all"]);
+    assert_eq!(plan.code(), 3, "{plan:?}");
+    let text = plan.text();
+    assert_eq!(text.matches("error:").count(), 1, "{text}");
+    assert!(!text.contains("nothing would run"), "{text}");
+    assert!(text.contains("9 plugins cannot be published"), "{text}");
 }
 
 /// A plugin whose archive takes several chunks, of bytes that do not shrink.
