@@ -221,6 +221,44 @@ fn a_lost_or_damaged_blob_runs_its_producer_again() {
 }
 
 #[test]
+fn two_that_lose_the_same_blob_at_once_wait_for_the_same_producer() {
+    let folder = tempfile::tempdir().unwrap();
+    let store: Arc<dyn Store> = Arc::new(SqliteStore::open(folder.path(), None).unwrap());
+    let bench = Bench::new(store);
+    let mut specs = vec![
+        spec("a", "1", &[]),
+        spec("b", "2", &["a"]),
+        spec("c", "3", &["a"]),
+    ];
+    let reports = bench.run(&specs);
+    let outcome = reports["a"].outcome.as_ref().unwrap();
+    let hex = outcome.blob_of("out").unwrap().0.hex();
+    let path = folder.path().join("blobs").join(&hex[..2]).join(&hex);
+    fs::remove_file(&path).unwrap();
+    fs::write(&path, "!").unwrap();
+    bench.taken();
+    // Both read it before it is made again, which takes a while.
+    specs[0].slow = true;
+    specs[1].source = "8".into();
+    specs[2].source = "9".into();
+    let reports = bench.run(&specs);
+    for name in ["a", "b", "c"] {
+        assert_eq!(
+            reports[name].state,
+            NodeState::Done,
+            "{name}: {:?}",
+            reports[name].failure
+        );
+    }
+    let taken = bench.taken();
+    assert_eq!(
+        taken.iter().filter(|name| *name == "a").count(),
+        1,
+        "{taken:?}"
+    );
+}
+
+#[test]
 fn receipts_are_checked_and_found_effects_are_kept() {
     let bench = memory();
     let mut specs = chain();

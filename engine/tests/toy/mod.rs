@@ -33,6 +33,8 @@ pub struct Spec {
     pub session_only: bool,
     /// Deciding about it takes a question.
     pub asks: bool,
+    /// It takes its time.
+    pub slow: bool,
 }
 
 pub struct Toy {
@@ -151,6 +153,9 @@ impl Node for Toy {
             .unwrap()
             .entry(self.spec.name.clone())
             .or_default() += 1;
+        if self.spec.slow {
+            std::thread::sleep(std::time::Duration::from_millis(100));
+        }
         if self.spec.fails {
             return Err(Failure::user("toy", format!("{} fails", self.spec.name)));
         }
