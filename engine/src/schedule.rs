@@ -97,8 +97,6 @@ struct Run<'a> {
     busy: [usize; 2],
     pools: [Option<rayon::ThreadPool>; 2],
     lost_blobs: HashMap<(NodeId, Digest), u32>,
-    /// Who was sent back to work for a lost blob, which its outcome no longer tells meanwhile.
-    mending: HashMap<Digest, NodeId>,
     committing: usize,
     stopping: bool,
     inbox: Sender<Message>,
@@ -144,7 +142,6 @@ impl<'a> Run<'a> {
             busy: [0; 2],
             pools: [None, None],
             lost_blobs: HashMap::new(),
-            mending: HashMap::new(),
             committing: 0,
             stopping: false,
             inbox,
@@ -516,14 +513,14 @@ impl<'a> Run<'a> {
         else {
             return self.fail(id, failure);
         };
+        // One that makes it again already has no outcome meanwhile.
+        let mends = Decision::Run(vec![DirtyReason::BlobMissing { blob: blob.short() }]);
         let made_it = |on: &NodeId| {
-            let outcome = self.nodes[on.index()].outcome.as_deref();
-            outcome.is_some_and(|outcome| outcome.blobs().any(|(digest, _)| digest == blob))
+            let node = &self.nodes[on.index()];
+            let has = |own: &Arc<Outcome>| own.blobs().any(|(digest, _)| digest == blob);
+            node.decision == mends || node.outcome.as_ref().is_some_and(has)
         };
-        let on = self.graph.dependencies(id);
-        let mends_it = |on: &&NodeId| self.mending.get(&blob) == Some(on);
-        let producer = on.iter().find(|on| made_it(on));
-        let producer = producer.or_else(|| on.iter().find(mends_it)).copied();
+        let producer = self.graph.dependencies(id).iter().copied().find(made_it);
         let tries = self.lost_blobs.entry((id, blob)).or_default();
         *tries += 1;
         let Some(producer) = producer.filter(|_| *tries <= BLOB_RETRIES) else {
@@ -535,7 +532,6 @@ impl<'a> Run<'a> {
         };
         self.at(id).state = NodeState::Waiting;
         if damaged {
-            self.mending.insert(blob, producer);
             let reason = DirtyReason::BlobMissing { blob: blob.short() };
             return self.demand(producer, reason);
         }

@@ -7,8 +7,8 @@ use std::{
 };
 
 use synapse_engine::{
-    Cacheability, Context, Digest, Failure, Files, GraphBuilder, Input, Inputs, Label, Manifest,
-    Node, Outcome, Pending, Rule, Session, Tree, TreeEntry,
+    Cacheability, Context, Digest, Failure, Files, GraphBuilder, Input, Inputs, Label, Lane,
+    Manifest, Node, Outcome, Pending, Rule, Session, Tree, TreeEntry,
 };
 
 use super::{
@@ -116,6 +116,12 @@ impl Node for InspectNode {
             stage: "inspect".to_owned(),
             subject: self.plugin.subject(),
         }
+    }
+
+    /// It waits for a child of the server, which bounds how many there are: more questions than
+    /// processors keep every processor busy.
+    fn lane(&self) -> Lane {
+        Lane::Io
     }
 
     fn manifest(&self, _inputs: Inputs<'_>, out: &mut dyn Manifest) -> Result<(), Pending> {

@@ -198,7 +198,8 @@ impl InspectServer {
             command: "inspect-server",
             protocol: synapse_python::PROTOCOL,
             stdlib: None,
-            parallel: self.jobs,
+            // One more, as the end of a child takes its time too.
+            parallel: self.jobs + 1,
         };
         // One that has died already is found dead by whoever asks it.
         let _ = frames::write(&mut requests, &start);
