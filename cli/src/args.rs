@@ -7,12 +7,16 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 mod account;
 mod backend;
 mod data;
+mod publish;
+mod run;
 mod stores;
 
 pub use self::{
     account::*,
     backend::{Backend, BackendToken, Data, Scope, Serve},
     data::*,
+    publish::*,
+    run::*,
     stores::{Stores, Upload},
 };
 
@@ -179,127 +183,6 @@ pub enum PluginCommand {
     Lock(Lock),
 }
 
-/// `synapse plugin run`.
-#[derive(Debug, Args)]
-pub struct Run {
-    /// The action, as config.yaml names it
-    pub action: String,
-    /// How.
-    #[command(flatten)]
-    pub options: RunOptions,
-}
-
-/// How an action is run.
-#[derive(Debug, Args)]
-pub struct RunOptions {
-    /// Plugin code (auto-detected from config.yaml)
-    #[arg(short, long, value_name = "CODE")]
-    pub plugin: Option<String>,
-    /// Plugin directory (default: current)
-    #[arg(long, value_name = "DIR")]
-    pub path: Option<PathBuf>,
-    /// Parameters: JSON, @FILE to read a file, - to read standard input
-    #[arg(long, value_name = "JSON|@FILE|-", allow_hyphen_values = true)]
-    pub params: Option<String>,
-    /// Where it runs: local, task, job or remote (default: local)
-    #[arg(short, long)]
-    pub mode: Option<Mode>,
-    /// Enable debug output (the default)
-    #[arg(long, overrides_with = "no_debug")]
-    pub debug: bool,
-    /// Leave out debug output
-    #[arg(long, overrides_with = "debug")]
-    pub no_debug: bool,
-    /// Number of GPUs
-    #[arg(long, value_name = "N")]
-    pub gpus: Option<u32>,
-    /// Number of CPUs
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
-    pub cpus: Option<u32>,
-    /// Memory that the action may use, such as 8GB
-    #[arg(long, value_name = "SIZE")]
-    pub memory: Option<String>,
-    /// Language of messages, such as en or ko
-    #[arg(long, value_name = "LANGUAGE")]
-    pub lang: Option<String>,
-    /// Time after which the action is stopped, such as 90s, 30m or 2h
-    #[arg(long, value_name = "TIME")]
-    pub timeout: Option<String>,
-    /// Take the result of an earlier equal run, for actions declared `cacheable: true`
-    #[arg(long)]
-    pub reuse: bool,
-    /// Where the action's Python comes from.
-    #[command(flatten)]
-    pub environment: Environment,
-    /// On a platform.
-    #[command(flatten)]
-    pub remote: Remote,
-}
-
-/// How an action is run on a platform.
-#[derive(Debug, Clone, Default, Args)]
-#[command(next_help_heading = "With --mode remote")]
-pub struct Remote {
-    /// Do not wait for its end
-    #[arg(long)]
-    pub detach: bool,
-    /// Agent that runs it, by its id (default: the selected one)
-    #[arg(long, value_name = "ID")]
-    pub agent: Option<String>,
-    /// Version of the release, or `debug` for the debug one (default: the newest)
-    #[arg(long, value_name = "VERSION")]
-    pub version: Option<String>,
-    /// Which platform.
-    #[command(flatten)]
-    pub connection: Connection,
-}
-
-/// Where an action's Python comes from.
-#[derive(Debug, Clone, Default, Args)]
-#[command(next_help_heading = "Environment")]
-pub struct Environment {
-    /// The active environment, one that synapse makes, or whichever fits (default: auto)
-    #[arg(long, value_name = "WHICH", default_value = "auto")]
-    pub env: EnvironmentChoice,
-    /// Python to use: a version such as 3.12, or a path
-    #[arg(long, value_name = "VERSION|PATH")]
-    pub python: Option<String>,
-    /// Use the lock file as it is; fail when it does not fit the requirements
-    #[arg(long)]
-    pub locked: bool,
-    /// Resolve requirements anew
-    #[arg(long, conflicts_with = "locked")]
-    pub upgrade: bool,
-    /// Use no network
-    #[arg(long)]
-    pub offline: bool,
-}
-
-/// Which environment.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
-pub enum EnvironmentChoice {
-    /// The active one when it satisfies the requirements, else a managed one.
-    #[default]
-    Auto,
-    /// The active virtual or conda environment.
-    Active,
-    /// One that synapse makes.
-    Managed,
-}
-
-/// Where an action runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Mode {
-    /// On this machine.
-    Local,
-    /// On a Ray cluster, as a task.
-    Task,
-    /// On a Ray cluster, as a job.
-    Job,
-    /// On the platform.
-    Remote,
-}
-
 /// `synapse plugin update-config`.
 #[derive(Debug, Args)]
 pub struct UpdateConfig {
@@ -398,108 +281,6 @@ pub struct Worker {
     /// Library, interpreter and its arguments
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     pub arguments: Vec<std::ffi::OsString>,
-}
-
-/// Where a publish goes.
-#[derive(Debug, Clone, Default, Args)]
-#[command(next_help_heading = "Where to")]
-pub struct To {
-    /// The embedded backend on this machine; needs no login
-    #[arg(long, conflicts_with_all = ["target", "profile", "host"])]
-    pub local: bool,
-    /// A saved login to publish to, such as staging; may be repeated
-    #[arg(long, value_name = "NAME", conflicts_with_all = ["profile", "host", "token"])]
-    pub target: Vec<String>,
-    /// Ask what is published, also where a target said so within a day
-    #[arg(long)]
-    pub verify: bool,
-    /// Which platform.
-    #[command(flatten)]
-    pub connection: Connection,
-}
-
-/// Which plugins.
-#[derive(Debug, Clone, Default, Args)]
-#[command(next_help_heading = "Which plugins")]
-pub struct Selection {
-    /// Plugin directory (default: current)
-    #[arg(short, long, value_name = "DIR")]
-    pub path: Option<PathBuf>,
-    /// Custom config file path
-    #[arg(short, long, value_name = "FILE", conflicts_with_all = ["all", "plugin"])]
-    pub config: Option<PathBuf>,
-    /// Every plugin of the workspace
-    #[arg(long)]
-    pub all: bool,
-    /// A plugin of the workspace by its code; may be repeated
-    #[arg(long, value_name = "CODE", conflicts_with = "all")]
-    pub plugin: Vec<String>,
-    /// The command has all of these options, so that hints may name them.
-    #[arg(skip = true)]
-    pub complete: bool,
-}
-
-/// `synapse plugin publish`.
-#[derive(Debug, Args)]
-pub struct Publish {
-    /// Preview without uploading
-    #[arg(long)]
-    pub dry_run: bool,
-    /// Order of files in the preview
-    #[arg(
-        long,
-        value_name = "ORDER",
-        default_value = "path",
-        requires = "dry_run"
-    )]
-    pub sort: Sort,
-    /// Skip backend validation: make a debug release, which replaces the one before
-    #[arg(long, conflicts_with = "bump")]
-    pub debug: bool,
-    /// Skip confirmation prompts
-    #[arg(short, long)]
-    pub yes: bool,
-    /// Raise the version of plugins whose content differs from what is published
-    #[arg(long, value_name = "LEVEL")]
-    pub bump: Option<Bump>,
-    /// Start nothing more after the first failure
-    #[arg(long)]
-    pub fail_fast: bool,
-    /// Stages to run at once (default: number of processors)
-    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
-    pub jobs: Option<u16>,
-    /// Publish files matching PATTERN although they look like credentials; may be repeated
-    #[arg(long, value_name = "PATTERN")]
-    pub allow_secret: Vec<String>,
-    /// Where to.
-    #[command(flatten)]
-    pub to: To,
-    /// Object stores.
-    #[command(flatten)]
-    pub stores: Stores,
-    /// Which plugins.
-    #[command(flatten)]
-    pub selection: Selection,
-}
-
-/// The order of a preview.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Sort {
-    /// By path.
-    Path,
-    /// Largest first.
-    Size,
-}
-
-/// Which part of a version to raise.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Bump {
-    /// 0.1.0 to 0.1.1
-    Patch,
-    /// 0.1.0 to 0.2.0
-    Minor,
-    /// 0.1.0 to 1.0.0
-    Major,
 }
 
 /// `synapse plan`.
