@@ -3,8 +3,10 @@
 //! reference is what the code says.
 #![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
 
+mod codes;
 mod expected;
 mod page;
+mod reference;
 mod shell;
 mod words;
 mod yaml;
