@@ -11,6 +11,7 @@ pub mod input;
 pub mod language;
 pub mod params;
 pub mod profile;
+pub mod prompt;
 pub mod record;
 pub mod render;
 pub mod select;
