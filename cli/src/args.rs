@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 mod account;
 mod backend;
+mod create;
 mod data;
 mod publish;
 mod run;
@@ -14,6 +15,7 @@ mod stores;
 pub use self::{
     account::*,
     backend::{Backend, BackendToken, Data, Scope, Serve},
+    create::Create,
     data::*,
     publish::*,
     run::*,
@@ -150,6 +152,11 @@ pub enum Command {
 /// Commands on plugins.
 #[derive(Debug, Subcommand)]
 pub enum PluginCommand {
+    /// Make a new plugin from a template
+    #[command(
+        after_help = "Examples:\n  synapse plugin create\n  synapse plugin create --name \"YOLOv8 Object Detection\" --code yolov8 --category neural_net --path ./plugins\n  synapse plugin create --name Report --yes --template git@git.example.com:team/template.git#v2"
+    )]
+    Create(Create),
     /// Publish plugins
     #[command(
         after_help = "Examples:\n  synapse plugin publish --dry-run\n  synapse plugin publish --all --local\n  synapse plugin publish --all --bump patch"

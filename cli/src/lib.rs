@@ -121,6 +121,7 @@ fn joined(words: &[&str]) -> String {
 
 fn run(app: &App, command: &Command) -> Result<u8, Failure> {
     match command {
+        Command::Plugin(PluginCommand::Create(args)) => commands::create::run(app, args),
         Command::Plugin(PluginCommand::Publish(args)) => commands::publish::run(app, args),
         Command::Plugin(PluginCommand::Run(args)) => {
             commands::run::run(app, Choice::Named(&args.action), &args.options)

@@ -7,6 +7,7 @@ pub mod backend;
 pub mod cache;
 pub mod choice;
 pub mod config;
+pub mod create;
 pub mod dataset;
 pub mod doctor;
 mod execution;
