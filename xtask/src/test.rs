@@ -14,9 +14,10 @@ use crate::{
 };
 
 /// Programs that tests start, and what for.
-const NEEDED: [(&str, &str); 3] = [
+const NEEDED: [(&str, &str); 4] = [
     ("git", "the tests make repositories"),
     ("python3", "the tests read archives with its zipfile"),
+    ("tmux", "the tests look at terminals with it"),
     ("unzip", "the tests check archives with it"),
 ];
 

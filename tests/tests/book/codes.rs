@@ -16,12 +16,11 @@ const ERRORS: &str = "docs/reference/errors.md";
 const VARIABLES: &str = "docs/reference/environment.md";
 
 /// What stands before a code, wherever one is given to a failure.
-const BEFORE: [&str; 5] = [
+const BEFORE: [&str; 4] = [
     // Failure::user("code", and closures of that name.
     r"(?:Failure::(?:user|environment)|\b(?:user|environment|python|unusable))\(\s*",
     r"(?:Diagnostic|Problem|Mark)::(?:error|warning)\(\s*",
     r"FailureKind::\w+,\s*",
-    r"\bcode: ",
     r"/// Failure code[^\n]*\n(?:\s*///[^\n]*\n)*\s*(?:pub(?:\([^)]*\))? )?const \w+: &str = ",
 ];
 /// Kinds of failures as the exit code has them.
@@ -66,6 +65,14 @@ fn given(source: &str) -> BTreeSet<String> {
                 .map(|found| found[1].to_owned()),
         );
     }
+    let field = Regex::new(&format!(r"\bcode: {LITERAL},")).unwrap();
+    found.extend(field.captures_iter(source).map(|found| found[1].to_owned()));
+    let chosen = Regex::new(r"\blet (?:\(code\b|code = if)[^;]*;").unwrap();
+    let literal = Regex::new(LITERAL).unwrap();
+    for choice in chosen.find_iter(source) {
+        let codes = literal.captures_iter(choice.as_str());
+        found.extend(codes.map(|found| found[1].to_owned()));
+    }
     // Codes of configurations say so themselves; those of enums are the words of `fn code`.
     let own = Regex::new(r#""((?:config|workspace)-[a-z]+(?:-[a-z]+)*)""#).unwrap();
     let diagnostics = sources(&["rules/src/config", "rules/src/workspace.rs"], ".rs");
@@ -74,7 +81,6 @@ fn given(source: &str) -> BTreeSet<String> {
             .map(|found| found[1].to_owned()),
     );
     let functions = Regex::new(r"fn code\(&?self\) -> &'static str \{").unwrap();
-    let literal = Regex::new(LITERAL).unwrap();
     for start in functions.find_iter(source) {
         let mut depth = 1;
         let body = source[start.end()..].chars().take_while(|c| {

@@ -28,13 +28,16 @@ pages! {
     readme: "README.md",
     backend: "docs/guide/backend.md",
     cache: "docs/guide/cache.md",
+    editors: "docs/guide/editors.md",
     environments: "docs/guide/environments.md",
+    install: "docs/guide/install.md",
     local_data: "docs/guide/local-data.md",
     login: "docs/guide/login.md",
     platforms: "docs/guide/platforms.md",
     publishing: "docs/guide/publishing.md",
     remote: "docs/guide/remote.md",
     running: "docs/guide/running.md",
+    start: "docs/guide/start.md",
     storage: "docs/guide/storage.md",
 }
 

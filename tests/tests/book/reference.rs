@@ -13,7 +13,11 @@ const WRITTEN: &str =
     "<!-- Written by `cargo xtask generate`: change the code it comes from. -->\n";
 
 /// Pages and what they are written from.
-const PAGES: [(&str, fn() -> String); 2] = [("commands.md", commands), ("json.md", documents)];
+const PAGES: [(&str, fn() -> String); 3] = [
+    ("commands.md", commands),
+    ("configuration.md", configuration),
+    ("json.md", documents),
+];
 
 #[test]
 fn the_reference_is_what_the_code_says() {
@@ -211,17 +215,33 @@ fn documents() -> String {
         "# JSON documents\n\n{WRITTEN}\nWhat `--json` prints, one document a command. `schema` in a document \
          is raised by changes that\ncould break a reader. Keys may be added without that.\n"
     );
+    let is_document = |schema: &Value| !schema["properties"]["schema"].is_null();
+    schemas(&mut text, is_document);
+    text
+}
+
+/// The keys of files that people write, from their schemas.
+fn configuration() -> String {
+    let mut text = format!(
+        "# Configuration\n\n{WRITTEN}\nEvery key of `config.yaml` and `synapse-workspace.yaml`. \
+         [config.yaml](../guide/config.md) says more\nof it, [publishing](../guide/publishing.md#the-workspace) \
+         of workspaces, [editors](../guide/editors.md) of the schemas.\n"
+    );
+    let is_file = |schema: &Value| schema["properties"]["schema"].is_null();
+    schemas(&mut text, is_file);
+    text
+}
+
+/// A section for each schema that is `wanted`.
+fn schemas(text: &mut String, wanted: impl Fn(&Value) -> bool) {
     let folder = page::root().join("docs/schema");
-    let mut files: Vec<_> = fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .collect();
+    let files = fs::read_dir(folder).unwrap();
+    let mut files: Vec<_> = files.map(|entry| entry.unwrap().path()).collect();
     files.sort();
     for file in files {
         let name = file.file_name().unwrap().to_str().unwrap();
         let schema: Value = serde_json::from_str(&fs::read_to_string(&file).unwrap()).unwrap();
-        if schema["properties"]["schema"].is_null() {
-            // Of a file that people write, not of a document.
+        if !wanted(&schema) {
             continue;
         }
         let title = schema["title"].as_str().unwrap();
@@ -232,9 +252,8 @@ fn documents() -> String {
             prose(description)
         );
         text.push_str("| key | type | meaning |\n|---|---|---|\n");
-        rows(&mut text, &schema, &schema, "");
+        rows(text, &schema, &schema, "");
     }
-    text
 }
 
 /// A row for each key below `schema`.
