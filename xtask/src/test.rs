@@ -1,8 +1,10 @@
 //! Owns the one test command of this repository and its summary.
 
 use std::{
+    num::NonZero,
     path::Path,
     process::Command,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -105,6 +107,8 @@ fn absent() -> End {
 fn tests(root: &Path, quick: bool, summary: &mut Summary) {
     let part = if quick { &["--lib", "--bins"][..] } else { &[] };
     if repo::has("cargo-nextest") {
+        // One more than processors: there is always a test that waits.
+        let threads = (thread::available_parallelism().map_or(1, NonZero::get) + 1).to_string();
         summary.step("tests", || {
             let all = [
                 "nextest",
@@ -113,6 +117,8 @@ fn tests(root: &Path, quick: bool, summary: &mut Summary) {
                 "--locked",
                 "--no-tests",
                 "pass",
+                "--test-threads",
+                &threads,
             ];
             cargo(root, &[&all[..], part].concat())
         });
