@@ -25,7 +25,14 @@ pub(crate) struct Page {
     pub(crate) links: Vec<(usize, String)>,
     /// What can follow `#`.
     pub(crate) anchors: BTreeSet<String>,
+    /// Line and text of each piece of code within a sentence.
+    pub(crate) codes: Vec<(usize, String)>,
 }
+
+/// Folders whose files a page names in passing, as `rules/src/sync.rs` or with a test behind it.
+const NAMED: [&str; 8] = [
+    "engine/", "rules/", "backend/", "cli/", "python/", "tests/", "xtask/", "docs/",
+];
 
 /// Reads the links and the headings of a page.
 pub(crate) fn page(text: &str) -> Page {
@@ -47,10 +54,17 @@ pub(crate) fn page(text: &str) -> Page {
                 let line = text[..range.start].matches('\n').count() + 1;
                 page.links.push((line, dest_url.into_string()));
             }
-            Event::Text(text) | Event::Code(text) => {
+            Event::Text(said) => {
                 if let Some(heading) = &mut heading {
-                    heading.push_str(&text);
+                    heading.push_str(&said);
                 }
+            }
+            Event::Code(code) => {
+                if let Some(heading) = &mut heading {
+                    heading.push_str(&code);
+                }
+                let line = text[..range.start].matches('\n').count() + 1;
+                page.codes.push((line, code.into_string()));
             }
             _ => {}
         }
@@ -88,6 +102,11 @@ pub(crate) fn check(root: &Path, files: &[String]) -> Result<Vec<Wrong>> {
                 wrong.push((path.clone(), *line, format!("{link}: {what}")));
             }
         }
+        for (line, code) in &page.codes {
+            for what in strangers(root, code, files) {
+                wrong.push((path.clone(), *line, what));
+            }
+        }
     }
     for list in [SUMMARY, INDEX] {
         let listed: BTreeSet<String> = pages.get(list).map_or_else(BTreeSet::new, |page| {
@@ -101,6 +120,31 @@ pub(crate) fn check(root: &Path, files: &[String]) -> Result<Vec<Wrong>> {
         }
     }
     Ok(wrong)
+}
+
+/// What `code` names that there is not: a source file, or functions behind it.
+fn strangers(root: &Path, code: &str, files: &[String]) -> Vec<String> {
+    let (file, names) = code.split_once("::").unwrap_or((code, ""));
+    let is_file = NAMED.iter().any(|folder| file.starts_with(folder))
+        && [".rs", ".py"].iter().any(|end| file.ends_with(end))
+        && !file.contains(['*', ' ']);
+    if !is_file {
+        return Vec::new();
+    }
+    if !files.iter().any(|path| path == file) {
+        return vec![format!("there is no {file}")];
+    }
+    let source = fs::read_to_string(root.join(file)).unwrap_or_default();
+    let names = names.trim_matches(['{', '}']).split(',').map(str::trim);
+    let is_there = |name: &str| {
+        ["fn ", "def ", "struct ", "mod ", "class "]
+            .iter()
+            .any(|word| source.contains(&format!("{word}{name}")))
+    };
+    names
+        .filter(|name| !name.is_empty() && !is_there(name))
+        .map(|name| format!("{file} has no {name}"))
+        .collect()
 }
 
 /// What is wrong with a link of the page at `path`.
