@@ -89,7 +89,7 @@ fn stage(root: &Path, to: &Path) -> Result<()> {
             continue;
         }
         fs::create_dir_all(to.parent().context("a folder")?)?;
-        if place.ends_with(".md") {
+        if from.extension().is_some_and(|end| end == "md") {
             fs::write(&to, without_outside(&path, &fs::read_to_string(&from)?))?;
         } else {
             fs::copy(&from, &to)?;

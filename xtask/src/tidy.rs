@@ -124,7 +124,7 @@ pub(crate) fn run() -> Result<bool> {
     let mut findings = check_packages(&root, &metadata(&root)?)?;
     let mut core = 0;
     let files = files(&root)?;
-    for (path, line, what) in links::check(&root, &files)? {
+    for (path, line, what) in links::check(&root, &files) {
         findings.push(finding(&path, line, what));
     }
     for what in features::check(&root)? {
