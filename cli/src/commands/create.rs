@@ -98,7 +98,7 @@ pub fn run(app: &App, args: &Create) -> Result<u8, Failure> {
     } else if !app.output.quiet && !app.output.is_machine() {
         text::preview(&mut Printer::stdout(&app.output), &made);
     }
-    create::place(&target, &files, &app.cancel)?;
+    create::place(&target, &files, &app.cancel, app.hook.as_ref())?;
     if let Some(membership) = &membership {
         membership.join()?;
     }
@@ -235,8 +235,9 @@ impl Ask<'_> {
             return Ok(usual?);
         };
         let check = |given: &str| {
-            answers::code(given).map_err(|refused| refused.line())?;
-            write::expect_free(&self.target(given)).map_err(|failure| failure.message)
+            answers::code(given).map_err(|refused| refused.short())?;
+            write::expect_free(&self.target(given))
+                .map_err(|_| "its folder is there already".to_owned())
         };
         prompt.text("Code", usual.ok().as_deref(), check)
     }

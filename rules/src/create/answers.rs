@@ -67,9 +67,9 @@ impl Refused {
         }
     }
 
-    /// Both on one line, for a question that is asked again.
-    pub fn line(&self) -> String {
-        format!("{}: {}", self.message, self.hint)
+    /// Few words for a question that is asked again: a long line spoils the screen.
+    pub fn short(&self) -> String {
+        format!("that cannot be: {}", self.hint)
     }
 }
 

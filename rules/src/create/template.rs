@@ -79,6 +79,9 @@ impl Template {
             .at(shown)
             .hint("--template takes a folder, or the address of a git repository")
         })?;
+        if !CONFIG_FILES.iter().any(|name| real.join(name).is_file()) {
+            return Err(without_config(shown));
+        }
         let mut reader = Reader {
             root: real,
             shown,
@@ -154,11 +157,7 @@ impl Template {
         CONFIG_FILES
             .iter()
             .find_map(|name| own(&name))
-            .ok_or_else(|| {
-                Failure::user("template-without-config", "the template has no config.yaml")
-                    .at(self.shown.clone())
-                    .hint("a template is a plugin's folder, with placeholders such as @@code@@")
-            })
+            .ok_or_else(|| without_config(&self.shown))
     }
 
     fn file(&self, file: &File, answers: &Answers) -> Result<File, Failure> {
@@ -249,6 +248,12 @@ impl Template {
 fn as_text(bytes: &[u8]) -> Option<&str> {
     let text = std::str::from_utf8(bytes).ok()?;
     (!text.contains('\0')).then_some(text)
+}
+
+fn without_config(shown: &str) -> Failure {
+    Failure::user("template-without-config", "the template has no config.yaml")
+        .at(shown)
+        .hint("a template is a plugin's folder, with placeholders such as @@code@@")
 }
 
 fn refused(shown: &str, path: &str, why: &str) -> Failure {
