@@ -10,6 +10,7 @@ mod create;
 mod data;
 mod publish;
 mod run;
+mod shells;
 mod stores;
 
 pub use self::{
@@ -19,6 +20,7 @@ pub use self::{
     data::*,
     publish::*,
     run::*,
+    shells::*,
     stores::{Stores, Upload},
 };
 
@@ -135,6 +137,11 @@ pub enum Command {
     /// The backend of this machine
     #[command(subcommand)]
     Backend(Backend),
+    /// Print the JSON Schema of config.yaml, of a workspace or of a command's --json, for editors
+    #[command(
+        after_help = "Examples:\n  synapse schema\n  synapse schema config --output .synapse/config.schema.json\n  synapse schema workspace"
+    )]
+    Schema(Schema),
     /// The Python worker: not for people
     #[command(name = "__worker", hide = true)]
     Worker(Worker),

@@ -151,6 +151,7 @@ fn run(app: &App, command: &Command) -> Result<u8, Failure> {
         Command::Dataset(args) => commands::dataset::run(app, args),
         Command::Model(args) => commands::model::run(app, args),
         Command::Backend(args) => commands::backend::run(app, args),
+        Command::Schema(args) => commands::schema::run(app, args),
         Command::Worker(_) => Err(commands::worker::misused()),
         Command::Job => commands::agent_job::run(app),
         Command::Config { path } => commands::config::run(app, path),

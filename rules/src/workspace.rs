@@ -12,6 +12,7 @@ use globset::{GlobBuilder, GlobMatcher};
 
 use crate::config::{
     diagnostic::{Diagnostic, Severity, quote},
+    keys,
     reader::Reader,
     source::Problem,
     yaml,
@@ -21,8 +22,6 @@ use crate::config::{
 pub const FILE: &str = "synapse-workspace.yaml";
 /// Names of a plugin's config file.
 pub const CONFIG_FILES: [&str; 2] = ["config.yaml", "synapse.yaml"];
-
-const KEYS: [&str; 5] = ["members", "variants", "libraries", "storage", "defaults"];
 
 /// A workspace.
 #[derive(Clone)]
@@ -110,12 +109,12 @@ pub fn parse(bytes: &[u8], file: &str, root: &Path) -> Parsed {
     let mut workspace = None;
     if let Some(node) = &document.root {
         if node.as_mapping().is_some() {
-            let reader = &mut Reader::new(node, String::new(), &mut problems);
-            let found = reader.required("members", &KEYS).is_some();
+            let reader = &mut Reader::new(node, String::new(), keys::WORKSPACE, &mut problems);
+            let found = reader.required("members").is_some();
             let texts = reader.texts("members", false);
             let stores = reader.texts("storage", false);
             let libraries = reader.texts("libraries", false);
-            reader.near_misses(&KEYS, &["members"]);
+            reader.near_misses();
             let mut members = Vec::with_capacity(texts.len());
             let mut spans = Vec::with_capacity(texts.len());
             let mut check = |kind: &str, text: &str, span: Range<usize>| {

@@ -25,6 +25,7 @@ mod reach;
 mod remote;
 pub mod run;
 pub mod runs;
+pub mod schema;
 pub mod status;
 mod token;
 pub mod update_config;
