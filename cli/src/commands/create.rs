@@ -45,9 +45,10 @@ pub struct Made<'a> {
 /// Runs the command; returns the exit code.
 pub fn run(app: &App, args: &Create) -> Result<u8, Failure> {
     let given = Given::check(args)?;
-    let prompt = match args.yes {
-        true => None,
-        false => Some(Prompt::of(app, INSTEAD)?),
+    let prompt = if args.yes {
+        None
+    } else {
+        Some(Prompt::of(app, INSTEAD)?)
     };
     let own = match &args.template {
         Some(template) => Some(team(app, template)?),

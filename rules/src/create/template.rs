@@ -138,11 +138,11 @@ impl Template {
         }
         let names_schema = as_text(&self.config()?.bytes)
             .is_some_and(|text| fill::has(text, "schema") || text.contains(SCHEMA));
-        if let Some(schema) = editor_schema().filter(|_| names_schema) {
+        if names_schema {
             files.retain(|file| file.path != SCHEMA);
             files.push(File {
                 path: SCHEMA.to_owned(),
-                bytes: schema.into_bytes(),
+                bytes: editor_schema().into_bytes(),
                 executable: false,
             });
         }
@@ -161,14 +161,12 @@ impl Template {
     }
 
     fn file(&self, file: &File, answers: &Answers) -> Result<File, Failure> {
-        let schema = editor_schema().is_some();
-        let values = fill::Values { answers, schema };
         let failed = |wrong: fill::Unfilled| {
             Failure::user("template-placeholder", wrong.message)
                 .at(format!("{}: {}:{}", self.shown, file.path, wrong.line))
                 .hint(wrong.hint)
         };
-        let path = fill::path(&file.path, &values).map_err(failed)?;
+        let path = fill::path(&file.path, answers).map_err(failed)?;
         // A name that a placeholder completes.
         if path
             .split('/')
@@ -181,7 +179,7 @@ impl Template {
             ));
         }
         let bytes = match as_text(&file.bytes) {
-            Some(text) => fill::text(text, &values).map_err(failed)?.into_bytes(),
+            Some(text) => fill::text(text, answers).map_err(failed)?.into_bytes(),
             None => file.bytes.clone(),
         };
         Ok(File {

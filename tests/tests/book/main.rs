@@ -26,6 +26,7 @@ pages! {
     readme: "README.md",
     backend: "docs/guide/backend.md",
     cache: "docs/guide/cache.md",
+    create: "docs/guide/create.md",
     environments: "docs/guide/environments.md",
     local_data: "docs/guide/local-data.md",
     login: "docs/guide/login.md",
