@@ -108,7 +108,13 @@ impl App {
         let busy = board::busy(format!("waiting for another process that cleans {shown}"));
         let opened = SqliteStore::open(&self.home.store, self.hook.clone());
         drop(busy);
-        let store = Arc::new(opened.map_err(|error| store_failure(&error))?);
+        let store = Arc::new(opened.map_err(|error| {
+            let failure = store_failure(&error);
+            if failure.hint.is_some() {
+                return failure;
+            }
+            failure.hint("set SYNAPSE_STORE to a folder that you may write")
+        })?);
         Ok(Arc::clone(self.store.get_or_init(|| store)))
     }
 

@@ -78,6 +78,7 @@ fn parse(text: &[u8], place: &str) -> Result<Value, Failure> {
             // The text itself is not quoted: it may hold what belongs into no log.
             let said = error.to_string();
             let said = said.split(" at line ").next().unwrap_or(&said);
+            let said = said.replace("EOF while parsing", "it ends inside");
             let what = format!("Invalid JSON params: {said}");
             let (line, column) = (error.line(), error.column());
             let mut failure = failure(what).at(format!("{place}:{line}:{column}"));

@@ -330,7 +330,11 @@ fn erase(state: &mut State) {
     }
     let mut stderr = std::io::stderr();
     let columns = fit::columns(&stderr).unwrap_or(usize::MAX);
-    let text = format!("{}\x1b[J", back(&state.drawn, columns));
+    // Row by row, from the last one up: some terminals keep what is cleared from the top at once.
+    let mut text = "\r\x1b[2K".to_owned();
+    for _ in 1..rows(&state.drawn, columns) {
+        text.push_str("\x1b[1A\x1b[2K");
+    }
     let _ = stderr.write_all(text.as_bytes());
     state.drawn.clear();
     state.text.clear();
@@ -466,7 +470,10 @@ mod tests {
     fn an_area_names_three_and_counts_the_rest() {
         let items = [
             ("uploading coco-export to staging: 12.0 of 40.0 MB", None),
-            ("waiting for https://staging.example.com to answer", None),
+            (
+                "waiting for https://staging.example.com about box-merge",
+                None,
+            ),
             ("packing tiny-classifier", None),
             ("packing box-merge", None),
             ("packing auto-tagger", None),
@@ -474,13 +481,13 @@ mod tests {
         insta::assert_snapshot!(shown(&items, Some((12, 40)), 60), @r"
         Working 12 of 40 stages, 8 s
           uploading coco-export to staging: 12.0 of 40.0 MB
-          waiting for https://staging.example.com to answer
+          waiting for https://staging.example.com about box-merge
           packing tiny-classifier
           and 2 more
         ");
         insta::assert_snapshot!(shown(&items[..2], None, 40), @r"
-        uploading coco-e…ging: 12.0 of 40.0 MB, 8 s
-        waiting for https://st…mple.com to answer, 8 s
+        uploading coco-…12.0 of 40.0 MB, 8 s
+        waiting for htt… about box-merge, 8 s
         ");
         insta::assert_snapshot!(shown(&[("train 2/5", Some(405))], None, 60), @"train 2/5  ########............  40%");
     }

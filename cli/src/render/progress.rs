@@ -151,7 +151,7 @@ impl Live {
             Event::Progress { node, done, total } if *total > 0 => {
                 let text = match stages.hosts.get(&node.stage) {
                     Some(host) if done >= total => {
-                        format!("waiting for {host} to answer about {}", node.subject)
+                        format!("waiting for {host} about {}", node.subject)
                     }
                     _ => format!("{}: {} of {}", words(node), size(*done), size(*total)),
                 };

@@ -147,6 +147,8 @@ fn refuse(
     own.all().for_each(|(_, _, id)| plan.leave_out(id));
     bumps.remove(&own.at);
     let report = &mut reports[own.at];
+    // What it failed for before is no longer of interest.
+    report.stages.clear();
     report.status = Status::Failed;
     report.failure = Some(failure);
 }

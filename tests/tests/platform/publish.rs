@@ -204,7 +204,8 @@ fn several_targets_at_once() {
     // What one refuses, the other takes.
     space.append("plugins/p1/plugin/run.py", "# edited\n");
     let text = space.synapse(&[
-        "plugin", "publish", "--yes", "--all", "--debug", "--target", "staging", "--target", "broken",
+        "plugin", "publish", "--yes", "--all", "--debug", "--target", "staging", "--target",
+        "broken",
     ]);
     assert_eq!(text.code(), 4, "{text:?}");
     let document = publish(
@@ -233,7 +234,9 @@ fn a_token_that_is_not_accepted_stops_the_batch_at_once() {
         refused.total("requests")
     );
     assert_eq!(refused.total("bytes_sent"), 0);
-    let text = space.synapse(&["plugin", "publish", "--all", "--yes"]).text();
+    let text = space
+        .synapse(&["plugin", "publish", "--all", "--yes"])
+        .text();
     assert_eq!(text.matches("error:").count(), 1, "{text}");
     assert!(text.contains("synapse login"), "{text}");
     assert!(!text.contains("not-a-token"), "{text}");

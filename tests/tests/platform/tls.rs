@@ -114,7 +114,11 @@ fn only_who_is_trusted_gets_the_token() {
     let message = other.value["errors"][0]["message"].as_str().unwrap();
     assert!(message.contains("for another name"), "{message}");
     for variable in ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"] {
-        let run = space.synapse_with(variable, &authority, &["plugin", "publish", "--yes", "--json"]);
+        let run = space.synapse_with(
+            variable,
+            &authority,
+            &["plugin", "publish", "--yes", "--json"],
+        );
         synapse_tests::Document::of(run).expect(0);
     }
     assert_eq!(site.releases("over-tls").len(), 1);

@@ -4,7 +4,7 @@ use std::{fs, thread, time::Duration};
 
 use synapse_tests::{Space, tmux::Tmux};
 
-use crate::{PROGRAM, Site, point, settled};
+use crate::{PROGRAM, Site, in_shell, point, settled};
 
 const PUBLISH: [&str; 3] = ["plugin", "publish", "--all"];
 /// What the prompt waits with.
@@ -23,27 +23,33 @@ fn nothing_is_sent_without_an_answer() {
         assert!(told.contains("Publish 3 plugins to http://"), "{told}");
     }
     insta::assert_snapshot!("no-terminal", space.synapse(&PUBLISH).text());
-    space.synapse(&[&PUBLISH[..], &["--dry-run"]].concat()).expect(0);
+    space
+        .synapse(&[&PUBLISH[..], &["--dry-run"]].concat())
+        .expect(0);
 
     let declined = Tmux::start(&space, (60, 16), &PUBLISH);
     declined.wait_for(ASKED);
     insta::assert_snapshot!("asked", declined.screen());
     declined.type_in("n");
     assert_eq!(declined.exit(), 1);
-    assert!(declined.all().ends_with("\nnothing was sent\n"), "{}", declined.all());
+    assert!(
+        declined.all().ends_with("\nnothing was sent\n"),
+        "{}",
+        declined.all()
+    );
     // In a narrow terminal the place stands in a line of its own.
     let default = Tmux::start(&space, (40, 16), &PUBLISH);
     default.wait_for("Is that right? (y/n)");
     insta::assert_snapshot!("asked-narrow", default.screen());
     default.press("Enter");
     assert_eq!(default.exit(), 1);
-    let interrupted = Tmux::start(&space, (60, 16), &PUBLISH);
+    let interrupted = in_shell(&space, (60, 16), &PUBLISH);
     interrupted.wait_for(ASKED);
     interrupted.press("C-c");
     // Before a key is read it is a signal, which asks for the end of work, not of waiting.
     thread::sleep(Duration::from_millis(500));
     interrupted.press("C-c");
-    assert_eq!(interrupted.exit(), 130);
+    interrupted.wait_for("exit 130");
     let all = interrupted.all();
     assert!(all.contains("interrupted; nothing was sent"), "{all}");
     assert!(interrupted.shows_cursor());
@@ -53,13 +59,23 @@ fn nothing_is_sent_without_an_answer() {
     agreed.wait_for(ASKED);
     agreed.type_in("y");
     assert_eq!(agreed.exit(), 0);
-    assert!(agreed.all().contains("3 plugins published to"), "{}", agreed.all());
+    assert!(
+        agreed.all().contains("3 plugins published to"),
+        "{}",
+        agreed.all()
+    );
     assert_eq!(site.releases(), 3);
     // Nothing to send, nothing to ask: also where nobody could be.
     let again = space.synapse(&PUBLISH).expect(0);
-    assert!(again.stdout.contains("3 plugins up to date"), "{}", again.stdout);
+    assert!(
+        again.stdout.contains("3 plugins up to date"),
+        "{}",
+        again.stdout
+    );
     // The embedded backend is this machine.
-    space.synapse(&[&PUBLISH[..], &["--local"]].concat()).expect(0);
+    space
+        .synapse(&[&PUBLISH[..], &["--local"]].concat())
+        .expect(0);
 }
 
 #[test]
@@ -73,10 +89,15 @@ fn what_changes_after_the_question_is_not_sent() {
     asked.type_in("y");
     assert_eq!(asked.exit(), 4);
     let all = asked.all();
-    assert!(all.contains("tiny-1 changed after the question, and was not sent"), "{all}");
+    assert!(
+        all.contains("tiny-1 changed after the question, and was not sent"),
+        "{all}"
+    );
     assert!(all.contains("hint: run it again"), "{all}");
     assert_eq!(site.releases(), 2);
-    space.synapse(&[&PUBLISH[..], &["--yes"]].concat()).expect(0);
+    space
+        .synapse(&[&PUBLISH[..], &["--yes"]].concat())
+        .expect(0);
     assert_eq!(site.releases(), 3);
 
     // A version is raised after the answer, and only in what is as it was.

@@ -27,7 +27,11 @@ const PUBLISH: [&str; 4] = ["plugin", "publish", "--all", "--local"];
 fn errors_are_on_the_lines_they_are_about_and_the_summary_has_all() {
     let space = job(3);
     let _bound = settled(&space).bind_to_scope();
-    space.replace("plugins/p1/config.yaml", "category: custom", "category: 50%,|<b>");
+    space.replace(
+        "plugins/p1/config.yaml",
+        "category: custom",
+        "category: 50%,|<b>",
+    );
     let run = space.synapse(&PUBLISH).expect(4);
     let lines: Vec<&str> = run
         .stderr
@@ -46,8 +50,13 @@ fn errors_are_on_the_lines_they_are_about_and_the_summary_has_all() {
 fn programs_get_none_of_it_and_a_broken_summary_is_a_warning() {
     let mut space = job(1);
     for machine in ["--json", "--events"] {
-        let run = space.synapse(&[&PUBLISH[..], &[machine]].concat()).expect(0);
-        assert!(!run.stdout.contains("::") && run.stderr.is_empty(), "{run:?}");
+        let run = space
+            .synapse(&[&PUBLISH[..], &[machine]].concat())
+            .expect(0);
+        assert!(
+            !run.stdout.contains("::") && run.stderr.is_empty(),
+            "{run:?}"
+        );
     }
     assert_eq!(summary(&space), "");
     for broken in ["/dev/full", "/dev/null/x", "."] {

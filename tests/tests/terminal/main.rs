@@ -21,7 +21,7 @@ const NEVER: Duration = Duration::from_mins(10);
 
 /// A platform with a home of its own.
 struct Site {
-    space: Space,
+    _space: Space,
     serving: Serving,
 }
 
@@ -29,7 +29,10 @@ impl Site {
     fn start() -> Self {
         let space = Space::new(PROGRAM);
         let serving = Serving::start(&space);
-        Self { space, serving }
+        Self {
+            _space: space,
+            serving,
+        }
     }
 
     /// How many releases it has.
@@ -48,6 +51,13 @@ impl Site {
             }
         })
     }
+}
+
+/// `synapse` in a shell that outlives it: a terminal whose program has ended has no cursor.
+fn in_shell(space: &Space, size: (u16, u16), args: &[&str]) -> Tmux {
+    let args = args.join(" ");
+    let line = format!("trap : INT; \"$SYNAPSE\" {args}; echo \"exit $?\"; read wait");
+    Tmux::shell(space, size, &line)
 }
 
 /// Makes everything that runs in a space talk to a platform.

@@ -13,8 +13,16 @@ fn table(space: &Space, cases: &[(&[&str], i32)]) -> String {
         let run = space.synapse(args);
         assert_eq!(run.code(), *code, "{args:?}: {run:#?}");
         assert!(run.stdout.is_empty(), "{args:?}: {run:#?}");
-        assert_eq!(run.stderr.matches("error: ").count(), 1, "{args:?}: {run:#?}");
-        assert_eq!(run.stderr.matches("hint: ").count(), 1, "{args:?}: {run:#?}");
+        assert_eq!(
+            run.stderr.matches("error: ").count(),
+            1,
+            "{args:?}: {run:#?}"
+        );
+        assert_eq!(
+            run.stderr.matches("hint: ").count(),
+            1,
+            "{args:?}: {run:#?}"
+        );
         let line = args.join(" ");
         let _ = write!(text, "$ synapse {line}\n{}-- exit {code}\n\n", run.stderr);
     }
@@ -61,7 +69,10 @@ fn commands_and_options() {
 fn parameters_that_are_no_json() {
     let space = space!();
     let _bound = settled(&space).bind_to_scope();
-    space.write("params.json", "{\n  \"epochs\": 5,\n  \"name\": \"canary\" \"more\": 1\n}\n");
+    space.write(
+        "params.json",
+        "{\n  \"epochs\": 5,\n  \"name\": \"canary\" \"more\": 1\n}\n",
+    );
     let run = |params| (["plugin", "run", "train", "--params", params], 1);
     let all = [
         "{\"epochs\": 5,}",
