@@ -12,7 +12,7 @@ use rustix::{
     fs::{CWD, RenameFlags, renameat_with},
     io::Errno,
 };
-use synapse_engine::{Cancel, Failure};
+use synapse_engine::{Cancel, Failure, store::Hook};
 
 use super::File;
 
@@ -25,8 +25,14 @@ pub fn expect_free(target: &Path) -> Result<(), Failure> {
     }
 }
 
-/// Writes the files into `target`, which must not be there; folders above it are made.
-pub fn place(target: &Path, files: &[File], cancel: &Cancel) -> Result<(), Failure> {
+/// Writes the files into `target`, which must not be there; folders above it are made. `hook` is
+/// for fault tests: called before every file, and before the folder takes its place.
+pub fn place(
+    target: &Path,
+    files: &[File],
+    cancel: &Cancel,
+    hook: Option<&Hook>,
+) -> Result<(), Failure> {
     expect_free(target)?;
     let parent = target.parent().unwrap_or(Path::new("/"));
     let mut made = Made::default();
@@ -37,7 +43,7 @@ pub fn place(target: &Path, files: &[File], cancel: &Cancel) -> Result<(), Failu
         .map_err(|error| cannot("write into", parent, &error))?;
     // One more folder: that of tempfile is its owner's alone.
     let fresh = hidden.path().join("plugin");
-    let written = fill(&fresh, files, cancel).and_then(|()| take(&fresh, target));
+    let written = fill(&fresh, files, cancel, hook).and_then(|()| take(&fresh, target, hook));
     let gone = hidden.close();
     written?;
     gone.map_err(|error| cannot("tidy up in", parent, &error))?;
@@ -45,7 +51,16 @@ pub fn place(target: &Path, files: &[File], cancel: &Cancel) -> Result<(), Failu
     Ok(())
 }
 
-fn fill(folder: &Path, files: &[File], cancel: &Cancel) -> Result<(), Failure> {
+fn step(hook: Option<&Hook>, name: &str) -> io::Result<()> {
+    hook.map_or(Ok(()), |hook| hook(name))
+}
+
+fn fill(
+    folder: &Path,
+    files: &[File],
+    cancel: &Cancel,
+    hook: Option<&Hook>,
+) -> Result<(), Failure> {
     let failed = |path: &str, error: &io::Error| {
         let what = format!("cannot write {path}: {error}");
         explained(what, folder.parent().unwrap_or(folder), error)
@@ -56,17 +71,19 @@ fn fill(folder: &Path, files: &[File], cancel: &Cancel) -> Result<(), Failure> {
             return Err(Failure::cancelled());
         }
         let path = folder.join(&file.path);
-        let above = path.parent().map_or(Ok(()), fs::create_dir_all);
-        let written = above.and_then(|()| {
-            let mode = if file.executable { 0o777 } else { 0o666 };
-            let mut options = fs::OpenOptions::new();
-            let mut open = options
-                .write(true)
-                .create_new(true)
-                .mode(mode)
-                .open(&path)?;
-            open.write_all(&file.bytes)
-        });
+        let above = || path.parent().map_or(Ok(()), fs::create_dir_all);
+        let written = step(hook, "create-file")
+            .and_then(|()| above())
+            .and_then(|()| {
+                let mode = if file.executable { 0o777 } else { 0o666 };
+                let mut options = fs::OpenOptions::new();
+                let mut open = options
+                    .write(true)
+                    .create_new(true)
+                    .mode(mode)
+                    .open(&path)?;
+                open.write_all(&file.bytes)
+            });
         written.map_err(|error| failed(&file.path, &error))?;
     }
     if cancel.cancelled() {
@@ -76,7 +93,8 @@ fn fill(folder: &Path, files: &[File], cancel: &Cancel) -> Result<(), Failure> {
 }
 
 /// Moves the folder to its place, unless something has come there meanwhile.
-fn take(fresh: &Path, target: &Path) -> Result<(), Failure> {
+fn take(fresh: &Path, target: &Path, hook: Option<&Hook>) -> Result<(), Failure> {
+    step(hook, "create-rename").map_err(|error| cannot("write", target, &error))?;
     match renameat_with(CWD, fresh, CWD, target, RenameFlags::NOREPLACE) {
         Ok(()) => return Ok(()),
         Err(Errno::EXIST | Errno::NOTEMPTY) => return Err(taken(target)),
@@ -187,7 +205,7 @@ mod tests {
     fn all_of_it_or_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let target = folder.path().join("x/y/plugin");
-        place(&target, &files(), &Cancel::default()).unwrap();
+        place(&target, &files(), &Cancel::default(), None).unwrap();
         assert_eq!(fs::read(target.join("a/b.txt")).unwrap(), b"a/b.txt");
         let mode = |path: &str| {
             fs::metadata(target.join(path))
@@ -204,7 +222,7 @@ mod tests {
         let cancel = Cancel::default();
         cancel.cancel();
         let other = folder.path().join("z/plugin");
-        let failure = place(&other, &files(), &cancel).unwrap_err();
+        let failure = place(&other, &files(), &cancel, None).unwrap_err();
         assert_eq!(failure.code, "cancelled");
         assert_eq!(names(folder.path()), ["x"], "not even the folder above");
     }
@@ -217,15 +235,18 @@ mod tests {
         fs::write(at("file"), "mine").unwrap();
         symlink("nowhere", at("link")).unwrap();
         for name in ["empty", "file", "link"] {
-            let failure = place(&at(name), &files(), &Cancel::default()).unwrap_err();
+            let failure = place(&at(name), &files(), &Cancel::default(), None).unwrap_err();
             assert_eq!(failure.code, "exists", "{name}");
             // Also for one who looked before it came there.
             fs::create_dir_all(at("fresh")).unwrap();
-            assert_eq!(take(&at("fresh"), &at(name)).unwrap_err().code, "exists");
+            assert_eq!(
+                take(&at("fresh"), &at(name), None).unwrap_err().code,
+                "exists"
+            );
         }
         assert_eq!(fs::read(at("file")).unwrap(), b"mine");
         assert!(names(&at("empty")).is_empty());
-        let below = place(&at("file/x/plugin"), &files(), &Cancel::default()).unwrap_err();
+        let below = place(&at("file/x/plugin"), &files(), &Cancel::default(), None).unwrap_err();
         assert_eq!(below.code, "not-a-folder", "{below}");
         assert_eq!(names(folder.path()).len(), 4, "{:?}", names(folder.path()));
     }

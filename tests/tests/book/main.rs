@@ -28,6 +28,7 @@ pages! {
     readme: "README.md",
     backend: "docs/guide/backend.md",
     cache: "docs/guide/cache.md",
+    create: "docs/guide/create.md",
     editors: "docs/guide/editors.md",
     environments: "docs/guide/environments.md",
     install: "docs/guide/install.md",
