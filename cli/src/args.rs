@@ -32,7 +32,7 @@ pub use self::{
     disable_help_subcommand = true,
     propagate_version = false
 )]
-#[command(after_help = "Start with: synapse plugin publish --local --dry-run")]
+#[command(after_help = "Start with: synapse plugin create")]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -169,7 +169,7 @@ pub enum PluginCommand {
         after_help = "Examples:\n  synapse plugin publish --dry-run\n  synapse plugin publish --all --local\n  synapse plugin publish --all --bump patch"
     )]
     Publish(Publish),
-    /// Put plugins' archives, and wheels, into object stores, and nowhere else
+    /// Put archives and wheels into object stores only
     #[command(
         after_help = "Examples:\n  synapse plugin upload --storage s3://plugins/dev\n  synapse plugin upload --all --storage file:///srv/plugins --wheel"
     )]
@@ -185,12 +185,12 @@ pub enum PluginCommand {
     /// Run the plugin's deployment: short for `run deployment`
     #[command(after_help = "Example: synapse plugin deploy --mode remote --detach")]
     Deploy(RunOptions),
-    /// Write what the code says (entrypoints, types, form fields) into config.yaml
+    /// Write what the code says into config.yaml: entrypoints, types, form fields
     #[command(
         after_help = "Examples:\n  synapse plugin update-config\n  synapse plugin update-config --check"
     )]
     UpdateConfig(UpdateConfig),
-    /// Resolve a plugin's requirements into a lock file to commit
+    /// Lock a plugin's requirements in a file to commit
     #[command(
         after_help = "Examples:\n  synapse plugin lock\n  synapse plugin lock --upgrade --python 3.12"
     )]
