@@ -36,7 +36,6 @@ impl Desk {
 
     /// Types a line on a clean screen and does not wait.
     fn begin(&self, line: &str) {
-        self.tmux.press("C-l");
         self.tmux.type_in("clear");
         self.tmux.press("Enter");
         self.tmux.wait_until("a clean screen", |screen| {
@@ -170,6 +169,6 @@ fn from_nothing_to_published_without_a_look_at_the_docs() {
     insta::assert_snapshot!("published_again", screen);
     assert_eq!(code, 0);
     let (screen, code) = desk.say("synapse status --local");
-    assert!(screen.contains("daily-sums 0.1.1"), "{screen}");
+    assert!(screen.contains("daily-sums  0.1.1"), "{screen}");
     assert_eq!(code, 0);
 }
