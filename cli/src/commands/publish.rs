@@ -48,6 +48,8 @@ pub fn run(app: &App, args: &args::Publish) -> Result<u8, Failure> {
         Err(failure) if args.dry_run && failure.code == "not-authenticated" => Vec::new(),
         targets => targets?,
     };
+    app.invocation
+        .record(app, &args.recording, &selected.sources)?;
     let options = Options {
         debug: args.debug,
         bump: args.bump.map(|level| match level {
@@ -62,7 +64,7 @@ pub fn run(app: &App, args: &args::Publish) -> Result<u8, Failure> {
     let live = Arc::new(Live::new(&app.output));
     let session = app.session(
         &selected.root,
-        Arc::<Live>::clone(&live),
+        app.invocation.hearing(Arc::<Live>::clone(&live)),
         args.jobs,
         args.fail_fast,
     )?;
@@ -93,6 +95,8 @@ pub fn run(app: &App, args: &args::Publish) -> Result<u8, Failure> {
     let code = exit_code(app, &reports);
     let totals = Totals::of(&reports, &app.counters);
     let names = names(&targets);
+    app.invocation
+        .published(app, &selected.root, &names, &reports, &totals);
     if app.output.json || app.output.events {
         let blob = |digest: &synapse_engine::Digest| blob_path(&app.home.store, digest);
         let document = Document {

@@ -1,14 +1,20 @@
 //! Owns everything that is printed: text for people, JSON for programs, progress, errors.
 
+pub mod between;
 pub mod dataset;
 pub mod document;
 pub mod error;
 pub mod failed;
+pub mod graph;
+pub mod log;
+pub mod markup;
 pub mod message;
 pub mod progress;
 pub mod publish;
 pub mod run;
 pub mod runs;
+pub mod timings;
+pub mod trace;
 pub mod upload;
 
 use std::io::Write;
