@@ -103,7 +103,9 @@ pub enum Command {
     )]
     Graph(Graph),
     /// Show what was published, uploaded and run, when, why and how it ended
-    #[command(after_help = "Examples:\n  synapse log\n  synapse log latest\n  synapse log --plugin yolov8 -n 5")]
+    #[command(
+        after_help = "Examples:\n  synapse log\n  synapse log latest\n  synapse log --plugin yolov8 -n 5"
+    )]
     Log(Log),
     /// Show what is published where, and what is behind
     #[command(after_help = "Example: synapse status")]

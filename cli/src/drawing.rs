@@ -123,7 +123,9 @@ impl Drawing {
                 .iter()
                 .all(|at| self.nodes[*at].on.iter().all(|on| nodes.contains(on)));
             let twin = match alone {
-                true => *first.entry(nodes.iter().map(whole).collect()).or_insert(group),
+                true => *first
+                    .entry(nodes.iter().map(whole).collect())
+                    .or_insert(group),
                 false => group,
             };
             stands[twin] += 1;
@@ -277,9 +279,17 @@ mod tests {
         let mut fates = vec![Fate::Hit; 100];
         fates[40] = Fate::Run;
         let small = drawing(&fates).collapsed();
-        let groups: Vec<_> = small.groups.iter().map(|(name, of)| (name.as_str(), *of)).collect();
+        let groups: Vec<_> = small
+            .groups
+            .iter()
+            .map(|(name, of)| (name.as_str(), *of))
+            .collect();
         assert_eq!(groups, [("p0", 99), ("p40", 1)]);
-        let on: Vec<_> = small.nodes.iter().map(|node| (node.group, node.on.clone())).collect();
+        let on: Vec<_> = small
+            .nodes
+            .iter()
+            .map(|node| (node.group, node.on.clone()))
+            .collect();
         assert_eq!(on, [(0, vec![]), (0, vec![0]), (1, vec![]), (1, vec![2])]);
         assert_eq!(drawing(&fates[..60]).collapsed().groups.len(), 60);
     }

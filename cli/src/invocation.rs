@@ -11,7 +11,8 @@ use std::{
 };
 
 use synapse_engine::{
-    Decision, Digest, DirtyReason, EventSink, Failure, FailureKind, Key, NodeReport, NodeState, Recorded, Tree,
+    Decision, Digest, DirtyReason, EventSink, Failure, FailureKind, Key, NodeReport, NodeState,
+    Recorded, Tree,
 };
 use synapse_rules::{
     action, fileset,
@@ -170,7 +171,9 @@ impl Invocation {
                     entry.nodes.push(NodeLine { target, ..line });
                 } else if let (Some(key), None) = (end_key(stage), like) {
                     let place = (stage.stage, stage.target.as_deref());
-                    keys.entry(place).or_default().insert(name.clone(), shown(key));
+                    keys.entry(place)
+                        .or_default()
+                        .insert(name.clone(), shown(key));
                 }
             }
         }
@@ -199,7 +202,8 @@ impl Invocation {
             match (node_line(stage, &run.plugin, node), node.key) {
                 (Some(mut line), _) => {
                     // An action that is not reused has no past: each run is its first.
-                    line.reasons.retain(|own| *own != DirtyReason::FirstRun || stage != action::STAGE);
+                    line.reasons
+                        .retain(|own| *own != DirtyReason::FirstRun || stage != action::STAGE);
                     nodes.push(line);
                 }
                 (None, Some(key)) => {
@@ -326,7 +330,9 @@ fn real(path: &Path) -> PathBuf {
     if let Ok(real) = fs::canonicalize(path) {
         return real;
     }
-    let folder = path.parent().and_then(|folder| fs::canonicalize(folder).ok());
+    let folder = path
+        .parent()
+        .and_then(|folder| fs::canonicalize(folder).ok());
     match (folder, path.file_name()) {
         (Some(folder), Some(name)) => folder.join(name),
         _ => path.to_owned(),

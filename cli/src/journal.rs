@@ -23,6 +23,8 @@ use synapse_engine::{DirtyReason, Record};
 const MOST: u64 = 8 << 20;
 /// Bytes of the end that are looked at first: some ten lines of publishes with nothing to do.
 const TAIL: u64 = 16 << 10;
+/// Bytes that a trailer takes at most.
+const LONGEST: usize = 200;
 /// Tries at a journal that another process writes, each so far apart.
 const TRIES: u32 = 200;
 const WAIT: Duration = Duration::from_millis(1);
@@ -202,6 +204,24 @@ pub struct Trailer {
     pub id: u64,
 }
 
+impl Trailer {
+    /// That of a line, of which the end alone may be at hand: a long one is not read for it.
+    fn of(line: &[u8]) -> Option<Self> {
+        let end = &line[line.len().saturating_sub(LONGEST)..];
+        // Inside of a string neither could stand like this.
+        let begin = [&b",\"of\":"[..], b",\"id\":"]
+            .into_iter()
+            .find_map(|name| {
+                let mut places = (0..end.len()).rev();
+                places.find(|at| end[*at..].starts_with(name))
+            })?;
+        let mut text = end[begin..].to_vec();
+        text[0] = b'{';
+        let trailer: Self = serde_json::from_slice(&text).ok()?;
+        Some(trailer).filter(|trailer| trailer.id > 0)
+    }
+}
+
 /// The journal of one user.
 pub struct Journal {
     path: PathBuf,
@@ -331,7 +351,7 @@ impl End {
             let from = length.saturating_sub(reach);
             let mut bytes = vec![0; (length - from) as usize];
             file.read_exact_at(&mut bytes, from)?;
-            let end = Self::found(&bytes, of, from == 0);
+            let end = Self::found(&bytes, of);
             if end.last > 0 || from == 0 {
                 return Ok(end);
             }
@@ -339,18 +359,13 @@ impl End {
         }
     }
 
-    fn found(bytes: &[u8], of: &str, whole: bool) -> Self {
+    fn found(bytes: &[u8], of: &str) -> Self {
         let mut end = Self {
             torn: bytes.last().is_some_and(|byte| *byte != b'\n'),
             ..Self::default()
         };
-        let mut lines = bytes.rsplit(|byte| *byte == b'\n').peekable();
-        while let Some(line) = lines.next() {
-            let cut = lines.peek().is_none() && !whole;
-            if line.is_empty() || cut {
-                continue;
-            }
-            let Ok(trailer) = serde_json::from_slice::<Trailer>(line) else {
+        for line in bytes.rsplit(|byte| *byte == b'\n') {
+            let Some(trailer) = Trailer::of(line) else {
                 continue;
             };
             end.last = end.last.max(trailer.id);
@@ -400,7 +415,12 @@ mod tests {
             journal.append(own, true).unwrap();
         }
         assert_eq!(liked, [None, Some(1), None, Some(1), None]);
-        let ids: Vec<u64> = journal.read().unwrap().iter().map(|own| own.trailer.id).collect();
+        let ids: Vec<u64> = journal
+            .read()
+            .unwrap()
+            .iter()
+            .map(|own| own.trailer.id)
+            .collect();
         assert_eq!(ids, [1, 2, 3, 4, 5]);
     }
 
@@ -413,7 +433,12 @@ mod tests {
         fs::write(&journal.path, bytes).unwrap();
         assert_eq!(journal.like("x", "1"), Some(1));
         assert_eq!(journal.append(entry("x", "1"), true).unwrap(), 2);
-        let ids: Vec<u64> = journal.read().unwrap().iter().map(|own| own.trailer.id).collect();
+        let ids: Vec<u64> = journal
+            .read()
+            .unwrap()
+            .iter()
+            .map(|own| own.trailer.id)
+            .collect();
         assert_eq!(ids, [1, 2]);
     }
 

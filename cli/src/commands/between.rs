@@ -26,7 +26,14 @@ use crate::{
 const HISTORY: usize = 64;
 /// Words in the name of a parameter whose value is not shown.
 const SECRET: [&str; 8] = [
-    "token", "secret", "passw", "api_key", "apikey", "access_key", "private_key", "credential",
+    "token",
+    "secret",
+    "passw",
+    "api_key",
+    "apikey",
+    "access_key",
+    "private_key",
+    "credential",
 ];
 
 /// Runs the command; returns the exit code.
@@ -45,7 +52,11 @@ pub(super) fn run(app: &App, from: &str, to: &str) -> Result<u8, Failure> {
     }
     let history = History::open(app)?;
     let mut comparison = Comparison::of(from, to);
-    compare(&history, [state(&entries, from), state(&entries, to)], &mut comparison)?;
+    compare(
+        &history,
+        [state(&entries, from), state(&entries, to)],
+        &mut comparison,
+    )?;
     if let (Some(old), Some(new)) = (&from.run, &to.run) {
         comparison.run = changes_of_runs(app, [from, to], [old, new])?;
         if let [Some(old), Some(new)] = [old, new].map(|run| run.manifest.as_ref()) {
@@ -205,7 +216,13 @@ impl<'a> History<'a> {
 /// Where a stage stands among the others.
 fn rank(stage: &str) -> usize {
     const ORDER: [&str; 7] = [
-        "resolve", "environment", "inspect", "sync", "archive", "checksum", "upload",
+        "resolve",
+        "environment",
+        "inspect",
+        "sync",
+        "archive",
+        "checksum",
+        "upload",
     ];
     let known = ORDER.iter().position(|own| *own == stage);
     known.unwrap_or(ORDER.len())
@@ -388,7 +405,9 @@ fn changes_of_runs(
         pair("status", |run| run.status.as_str().into());
         pair("exit", |run| run.exit.into());
         pair("error", |run| {
-            run.error.as_ref().map_or(Value::Null, |error| error["kind"].clone())
+            run.error
+                .as_ref()
+                .map_or(Value::Null, |error| error["kind"].clone())
         });
     }
     let [old, new] = entries.map(|entry| Value::from(entry.ms));
@@ -442,7 +461,8 @@ mod tests {
     fn secrets_are_only_said_to_have_changed() {
         let object = |value: Value| value.as_object().cloned().unwrap();
         let old = object(json!({"a": {"b": 1, "Api_Key": "hush"}, "token": {"x": "hush"}, "c": 1}));
-        let new = object(json!({"a": {"b": 2, "Api_Key": "hush!"}, "token": {"x": "hush!"}, "d": 1}));
+        let new =
+            object(json!({"a": {"b": 2, "Api_Key": "hush!"}, "token": {"x": "hush!"}, "d": 1}));
         let mut changes = Vec::new();
         values("params", &old, &new, false, &mut changes);
         let told = format!("{changes:?}");
@@ -450,7 +470,13 @@ mod tests {
         let names: Vec<&str> = changes.iter().map(|change| change.name.as_str()).collect();
         assert_eq!(
             names,
-            ["params.a.Api_Key", "params.a.b", "params.c", "params.d", "params.token.x"]
+            [
+                "params.a.Api_Key",
+                "params.a.b",
+                "params.c",
+                "params.d",
+                "params.token.x"
+            ]
         );
     }
 }

@@ -58,9 +58,10 @@ pub fn run(app: &App, args: &args::Explain) -> Result<u8, Failure> {
     };
     let reports = look(app, &selected, &targets, &options)?;
     let wanted = |report: &&PluginReport| {
-        report.plugin.as_ref().is_some_and(|plugin| {
-            plugin.subject() == asked || plugin.head.code == asked
-        })
+        report
+            .plugin
+            .as_ref()
+            .is_some_and(|plugin| plugin.subject() == asked || plugin.head.code == asked)
     };
     if let Some(failure) = reports
         .iter()

@@ -43,7 +43,13 @@ pub fn run(app: &App, args: &args::Graph) -> Result<u8, Failure> {
     warnings(app, &selected, &reports);
     let errors = document::errors(&reports);
     let names = names(&targets);
-    write(app, args.file.as_deref(), format, args.full, (&drawing, &names, &errors))?;
+    write(
+        app,
+        args.file.as_deref(),
+        format,
+        args.full,
+        (&drawing, &names, &errors),
+    )?;
     let failures = || reports.iter().flat_map(document::failures);
     if !app.output.is_machine() {
         let mut printer = Printer::stderr(&app.output);

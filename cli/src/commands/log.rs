@@ -72,7 +72,8 @@ pub(super) fn find<'e>(entries: &'e [Entry], given: &str) -> Result<&'e Entry, F
     }
     let Ok(number) = given.parse::<i64>() else {
         let what = format!("{given:?} names no invocation");
-        let hint = "give a number of synapse log, latest, or -1 for the last, -2 for the one before";
+        let hint =
+            "give a number of synapse log, latest, or -1 for the last, -2 for the one before";
         return Err(Failure::usage(what).hint(hint));
     };
     let found = if number < 0 {

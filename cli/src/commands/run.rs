@@ -9,7 +9,8 @@ use std::{
 
 use serde_json::{Value, json};
 use synapse_engine::{
-    Decision, Digest, Failure, FailureKind, GraphBuilder, Inputs, Node, NodeReport, NodeState, Record,
+    Decision, Digest, Failure, FailureKind, GraphBuilder, Inputs, Node, NodeReport, NodeState,
+    Record,
 };
 use synapse_rules::{
     action::{self, RunNode},

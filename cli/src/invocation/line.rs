@@ -189,16 +189,35 @@ mod tests {
     #[test]
     fn values_that_may_be_secret_are_left_out() {
         let told = line(&[
-            "plugin", "run", "train", "--params", "{\"key\": \"hush\"}", "--token", "hush-token",
-            "--host", "https://user:hush@example.org", "--path", "a b", "--mode", "remote",
+            "plugin",
+            "run",
+            "train",
+            "--params",
+            "{\"key\": \"hush\"}",
+            "--token",
+            "hush-token",
+            "--host",
+            "https://user:hush@example.org",
+            "--path",
+            "a b",
+            "--mode",
+            "remote",
         ]);
         assert_eq!(
             told.unwrap(),
             "plugin run train --path 'a b' --params ... --mode remote --host ... --token ..."
         );
         let told = line(&[
-            "plugin", "upload", "--storage", "s3://id:hush@bucket", "--storage", "nightly",
-            "--allow-secret", "hush*", "--all", "--json",
+            "plugin",
+            "upload",
+            "--storage",
+            "s3://id:hush@bucket",
+            "--storage",
+            "nightly",
+            "--allow-secret",
+            "hush*",
+            "--all",
+            "--json",
         ]);
         assert_eq!(
             told.unwrap(),
@@ -210,7 +229,12 @@ mod tests {
     fn what_changes_nothing_is_not_noted() {
         assert_eq!(line(&["plugin", "publish", "--all", "--dry-run"]), None);
         assert_eq!(line(&["plan"]), None);
-        let told = line(&["plugin", "publish", "--plugin", "a", "--local", "--bump", "patch"]);
-        assert_eq!(told.unwrap(), "plugin publish --plugin a --local --bump patch");
+        let told = line(&[
+            "plugin", "publish", "--plugin", "a", "--local", "--bump", "patch",
+        ]);
+        assert_eq!(
+            told.unwrap(),
+            "plugin publish --plugin a --local --bump patch"
+        );
     }
 }

@@ -194,7 +194,11 @@ pub fn text(printer: &mut Printer, comparison: &Comparison<'_>) {
     let is_run = comparison.from.run.is_some();
     run(printer, comparison);
     for (at, id) in [from, to].into_iter().enumerate() {
-        names(printer, &format!("only {id} was about"), &comparison.only[at]);
+        names(
+            printer,
+            &format!("only {id} was about"),
+            &comparison.only[at],
+        );
         let published = comparison.published();
         names(printer, &format!("only {id} published"), &published[at]);
         if comparison.partial[at] {
@@ -275,7 +279,11 @@ fn plugin(printer: &mut Printer, change: &PluginChange, ids: [u64; 2]) {
             let stages = stages.filter(|stage| stage.did[at] == Some(what));
             stages.map(|stage| stage.stage.as_str()).collect()
         };
-        for (what, words) in [("ran", "ran"), ("failed", "failed at"), ("known", "found up to date")] {
+        for (what, words) in [
+            ("ran", "ran"),
+            ("failed", "failed at"),
+            ("known", "found up to date"),
+        ] {
             let stages = did(what);
             if !stages.is_empty() {
                 let line = format!("{id} {words} {}", stages.join(", "));

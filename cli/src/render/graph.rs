@@ -138,11 +138,7 @@ pub fn dot(drawing: &Drawing) -> String {
         };
         // Of two quoted strings the escape between them is a line's end.
         let label = [&node.label.stage, &subject(drawing, at)].map(|part| quoted(part));
-        let label = format!(
-            "{}\\n{}",
-            label[0].trim_end_matches('"'),
-            &label[1][1..]
-        );
+        let label = format!("{}\\n{}", label[0].trim_end_matches('"'), &label[1][1..]);
         let _ = writeln!(
             out,
             "  n{at} [label={label}, tooltip={}, class={}, fillcolor={}, style={}];",
@@ -194,9 +190,15 @@ pub fn mermaid(drawing: &Drawing) -> String {
     for (fate, style) in [
         (Fate::Hit, "fill:#eef1f4,stroke:#5b6470,color:#1b1f24"),
         (Fate::Restore, "fill:#eef1f4,stroke:#5b6470,color:#1b1f24"),
-        (Fate::NotNeeded, "fill:#ffffff,stroke:#5b6470,color:#1b1f24,stroke-dasharray:2"),
+        (
+            Fate::NotNeeded,
+            "fill:#ffffff,stroke:#5b6470,color:#1b1f24,stroke-dasharray:2",
+        ),
         (Fate::Run, "fill:#bfe8c8,stroke:#1b7a35,color:#1b1f24"),
-        (Fate::Unknown, "fill:#fbe6b2,stroke:#8a6100,color:#1b1f24,stroke-dasharray:5"),
+        (
+            Fate::Unknown,
+            "fill:#fbe6b2,stroke:#8a6100,color:#1b1f24,stroke-dasharray:5",
+        ),
         (Fate::Refused, "fill:#f6c1c1,stroke:#b3261e,color:#1b1f24"),
     ] {
         let _ = writeln!(out, "  classDef {} {style}", fate.name());
@@ -212,7 +214,8 @@ pub fn document(drawing: &Drawing, targets: &[&str], errors: &[ErrorObject]) -> 
                "error": node.failure.as_ref().map(ErrorObject::from)})
     });
     let edges = drawing.nodes.iter().enumerate();
-    let edges = edges.flat_map(|(at, node)| node.on.iter().map(move |on| json!({"from": on, "to": at})));
+    let edges =
+        edges.flat_map(|(at, node)| node.on.iter().map(move |on| json!({"from": on, "to": at})));
     json!({"schema": 1, "command": "graph", "ok": errors.is_empty(), "targets": targets,
            "nodes": nodes.collect::<Vec<_>>(), "edges": edges.collect::<Vec<_>>(),
            "errors": errors})

@@ -10,7 +10,9 @@ const NAMED: usize = 3;
 
 /// A line each.
 pub fn list(printer: &mut Printer, entries: &[&Entry], total: usize) {
-    let width = entries.iter().map(|entry| entry.trailer.id.to_string().len());
+    let width = entries
+        .iter()
+        .map(|entry| entry.trailer.id.to_string().len());
     let width = width.max().unwrap_or(1);
     for entry in entries {
         let id = format!("{:>width$}", entry.trailer.id);
@@ -25,7 +27,10 @@ pub fn list(printer: &mut Printer, entries: &[&Entry], total: usize) {
         ));
     }
     if entries.len() < total {
-        printer.line(format!("{} of {total}; -n {total} lists all", entries.len()));
+        printer.line(format!(
+            "{} of {total}; -n {total} lists all",
+            entries.len()
+        ));
     }
 }
 
@@ -69,7 +74,10 @@ fn summary(entry: &Entry) -> String {
     if let Some(run) = &entry.run {
         let id = run.id.map(|id| id.to_string()).or_else(|| run.job.clone());
         let id = id.map(|id| format!(" (run {id})")).unwrap_or_default();
-        parts.push(format!("{} of {} {}{id}", run.action, run.plugin, run.version));
+        parts.push(format!(
+            "{} of {} {}{id}",
+            run.action, run.plugin, run.version
+        ));
         if run.reused {
             parts.push("an earlier result".to_owned());
         }
@@ -142,7 +150,9 @@ pub fn whole(printer: &mut Printer, entry: &Entry) {
             printer.line(format!("    environment: {}", run.environment));
         }
         if let Some(id) = run.id.map(|id| id.to_string()).or_else(|| run.job.clone()) {
-            printer.line(format!("    `synapse runs show {id}` shows its logs and result"));
+            printer.line(format!(
+                "    `synapse runs show {id}` shows its logs and result"
+            ));
         }
     }
     let mut at = "";

@@ -156,7 +156,10 @@ fn data(chart: &Chart) -> Value {
         .chain((1..=chart.width[Lane::Io as usize]).map(|lane| format!("waiting {lane}")))
         .collect();
     let mut critical = vec![false; chart.labels.len()];
-    chart.critical.iter().for_each(|node| critical[*node] = true);
+    chart
+        .critical
+        .iter()
+        .for_each(|node| critical[*node] = true);
     let spans: Vec<Value> = chart
         .spans
         .iter()
@@ -165,8 +168,16 @@ fn data(chart: &Chart) -> Value {
             let row = if lane == Lane::Cpu { at } else { cpu + at };
             let bad = u8::from(!matches!(span.how, End::Ran | End::Restored));
             let subject = &chart.labels[span.node].subject;
-            json!([stage(span), subject, row, span.begin, span.length(), bad,
-                   u8::from(critical[span.node]), told(span)])
+            json!([
+                stage(span),
+                subject,
+                row,
+                span.begin,
+                span.length(),
+                bad,
+                u8::from(critical[span.node]),
+                told(span)
+            ])
         })
         .collect();
     let stages: Vec<&str> = chart.stages.iter().map(|(name, _)| name.as_str()).collect();

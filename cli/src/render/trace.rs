@@ -28,7 +28,10 @@ pub fn events(chart: &Chart, line: &str) -> String {
         }
     }
     let mut critical = vec![false; chart.labels.len()];
-    chart.critical.iter().for_each(|node| critical[*node] = true);
+    chart
+        .critical
+        .iter()
+        .for_each(|node| critical[*node] = true);
     for span in &chart.spans {
         let label = &chart.labels[span.node];
         events.push(json!({
@@ -40,8 +43,10 @@ pub fn events(chart: &Chart, line: &str) -> String {
     }
     events.extend(flows(chart));
     for (at, results) in &chart.commits {
-        events.push(json!({"ph": "i", "name": "results made durable", "cat": "store", "s": "t",
-                           "pid": PID, "tid": MAIN, "ts": at, "args": {"results": results}}));
+        events.push(
+            json!({"ph": "i", "name": "results made durable", "cat": "store", "s": "t",
+                           "pid": PID, "tid": MAIN, "ts": at, "args": {"results": results}}),
+        );
     }
     json!({"displayTimeUnit": "ms", "traceEvents": events}).to_string()
 }
@@ -77,10 +82,14 @@ fn flows(chart: &Chart) -> Vec<Value> {
             let id = events.len() / 2 + 1;
             // The end of a span is no longer in it.
             let at = before.end.saturating_sub(1).max(before.begin);
-            events.push(json!({"ph": "s", "name": "waited for", "cat": "dependency", "id": id,
-                               "pid": PID, "tid": tid(before.lane), "ts": at}));
-            events.push(json!({"ph": "f", "bp": "e", "name": "waited for", "cat": "dependency",
-                               "id": id, "pid": PID, "tid": tid(span.lane), "ts": span.begin}));
+            events.push(
+                json!({"ph": "s", "name": "waited for", "cat": "dependency", "id": id,
+                               "pid": PID, "tid": tid(before.lane), "ts": at}),
+            );
+            events.push(
+                json!({"ph": "f", "bp": "e", "name": "waited for", "cat": "dependency",
+                               "id": id, "pid": PID, "tid": tid(span.lane), "ts": span.begin}),
+            );
         }
     }
     events

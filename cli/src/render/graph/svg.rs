@@ -71,7 +71,11 @@ pub fn picture(drawing: &Drawing) -> String {
             let (from, top) = place(*on);
             let (from, start, end) = (from + WIDE, top + HIGH / 2, y + HIGH / 2);
             // What passes other columns in its own row bows below them.
-            let bow = if start == end && x > from + APART { ROW / 2 } else { 0 };
+            let bow = if start == end && x > from + APART {
+                ROW / 2
+            } else {
+                0
+            };
             let _ = writeln!(
                 out,
                 "<path class=\"edge\" d=\"M{from} {start}C{} {} {} {} {x} {end}\"/>",
@@ -116,7 +120,10 @@ fn layout(drawing: &Drawing) -> Layout {
     let mut columns: Vec<(usize, String)> = Vec::new();
     for (at, node) in nodes.iter().enumerate() {
         depth[at] = node.on.iter().map(|on| depth[*on] + 1).max().unwrap_or(0);
-        match columns.iter_mut().find(|(_, name)| *name == node.label.stage) {
+        match columns
+            .iter_mut()
+            .find(|(_, name)| *name == node.label.stage)
+        {
             Some((deep, _)) => *deep = (*deep).max(depth[at]),
             None => columns.push((depth[at], node.label.stage.clone())),
         }
