@@ -50,6 +50,13 @@ pub enum Event {
         /// Bytes in all.
         total: u64,
     },
+    /// What a node does now, or what it waits for.
+    Doing {
+        /// Which.
+        node: Label,
+        /// In a few words, such as `installing 12 packages`.
+        what: String,
+    },
     /// A node has its result.
     Finished {
         /// Which.

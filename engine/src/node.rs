@@ -187,6 +187,14 @@ impl Context<'_> {
         self.cancel
     }
 
+    /// Tells what it does now, or what it waits for, in a few words.
+    pub fn doing(&self, what: impl Into<String>) {
+        self.events.event(Event::Doing {
+            node: self.label.clone(),
+            what: what.into(),
+        });
+    }
+
     /// Tells how far it got, in bytes.
     pub fn progress(&self, done: u64, total: u64) {
         self.events.event(Event::Progress {

@@ -62,7 +62,7 @@ pub struct Publish {
     /// Skip backend validation: make a debug release, which replaces the one before
     #[arg(long, conflicts_with = "bump")]
     pub debug: bool,
-    /// Skip confirmation prompts
+    /// Send without asking; into the embedded backend it is never asked
     #[arg(short, long)]
     pub yes: bool,
     /// Raise the version of plugins whose content differs from what is published

@@ -24,6 +24,9 @@ pub struct Upload {
     /// repeated (default: what the workspace names)
     #[arg(long, value_name = "NAME|URL")]
     pub storage: Vec<String>,
+    /// Send without asking
+    #[arg(short, long)]
+    pub yes: bool,
     /// Build the wheel and store it too
     #[arg(long)]
     pub wheel: bool,

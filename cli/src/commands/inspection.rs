@@ -12,7 +12,7 @@ use synapse_rules::{
     sync::{self, Stages},
 };
 
-use crate::{app::App, select::Selected};
+use crate::{app::App, render::board, select::Selected};
 
 /// Refuses params that are certainly wrong.
 pub(super) fn check(
@@ -27,6 +27,7 @@ pub(super) fn check(
     if offline {
         schemas = schemas.where_it_is();
     }
+    let _busy = board::busy(format!("holding the parameters against {action}"));
     match inspect::refused(plugin, action, params, &schemas, &app.cancel) {
         Ok(errors) if errors.is_empty() => Ok(()),
         Ok(errors) => Err(action::refused(&errors, action)),
@@ -64,6 +65,7 @@ pub(super) fn look(
         });
     }
     let schemas: Arc<dyn Schemas> = Arc::new(app.served(&session).where_it_is());
+    let _busy = board::busy(format!("inspecting {}", plugin.subject()));
     match sync::synced(plugin, &schemas, &session) {
         Ok((synced, stages)) => {
             if plugin.head.synced.is_none() && synced.source.config.is_none() {

@@ -8,6 +8,8 @@ mod between;
 pub mod cache;
 pub mod choice;
 pub mod config;
+mod consent;
+pub mod create;
 pub mod dataset;
 pub mod doctor;
 mod execution;
@@ -27,6 +29,7 @@ mod reach;
 mod remote;
 pub mod run;
 pub mod runs;
+pub mod schema;
 pub mod status;
 mod token;
 pub mod update_config;
@@ -44,7 +47,7 @@ use synapse_rules::{
 
 use crate::{
     app::{self, App},
-    render::{DIM, Printer, error, paint, progress::Live},
+    render::{DIM, Printer, count, error, paint, progress::Live},
     select::Selected,
 };
 
@@ -67,6 +70,8 @@ fn look_heard(
     hearing: &mut dyn FnMut(Arc<dyn EventSink>) -> Arc<dyn EventSink>,
 ) -> Result<Vec<PluginReport>, Failure> {
     let live = Arc::new(Live::new(&app.output));
+    live.begin(&looking(selected));
+    live.targets(targets.iter().map(AsRef::as_ref));
     let events = hearing(Arc::<Live>::clone(&live));
     let mut session = app.session(&selected.root, events, None, false)?;
     session.thorough = true;
@@ -79,6 +84,7 @@ fn look_heard(
         options: &options,
         targets: targets.to_vec(),
         storing: None,
+        gate: None,
         libraries: libraries.as_ref(),
         session: &session,
         workspace: &selected.workspace,
@@ -89,6 +95,24 @@ fn look_heard(
     let reports = publish.run(&selected.sources);
     live.finish();
     reports
+}
+
+/// What goes on before any stage does.
+fn looking(selected: &Selected) -> String {
+    let plugins = count(selected.sources.len() as u64, "plugin");
+    format!("looking at {plugins}")
+}
+
+/// The last line of a publish that was interrupted: what was done, and how to go on.
+fn interrupted(printer: &mut Printer, reports: &[PluginReport]) {
+    let done =
+        |report: &&PluginReport| matches!(report.status, Status::Published | Status::UpToDate);
+    let done = reports.iter().filter(done).count();
+    let all = count(reports.len() as u64, "plugin");
+    printer.hanging(
+        2,
+        format!("interrupted with {done} of {all} done; run it again to go on where it stopped"),
+    );
 }
 
 /// Prints the warnings of the workspace and of every configuration, once each.
@@ -129,11 +153,8 @@ fn notes(app: &App, reports: &[PluginReport]) {
             differing.push(plugin.head.code.clone());
         }
         for note in plugin.head.synced.iter().flat_map(|memo| &memo.notes) {
-            printer.line(format!(
-                "{} {}: {note}",
-                paint(DIM, "note:"),
-                plugin.subject()
-            ));
+            let line = format!("{} {}: {note}", paint(DIM, "note:"), plugin.subject());
+            printer.hanging(6, line);
         }
     }
     let first = differing
@@ -147,11 +168,12 @@ fn notes(app: &App, reports: &[PluginReport]) {
         more if more > 3 => format!("{first} and {} more", more - 3),
         _ => first,
     };
-    printer.line(format!(
+    let line = format!(
         "{} the releases hold an updated config.yaml for {names}; `synapse plugin update-config` \
          writes it into the source",
         paint(DIM, "note:")
-    ));
+    );
+    printer.hanging(6, line);
 }
 
 /// The path of a blob, as programs read it.

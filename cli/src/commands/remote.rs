@@ -120,6 +120,7 @@ pub(super) fn run(
     }
     let interrupts = Arc::<Interrupts>::default();
     let diverted = interrupts.hear(app, &remote, &id, &live);
+    live.awaits(format!("waiting for an agent of {place} to run job {id}"));
     let followed = remote.follow(app, &id, &mut |said| show(&live, said));
     drop(diverted);
     live.finish();

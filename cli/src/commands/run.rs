@@ -40,9 +40,10 @@ use crate::{
     render::{
         DIM, Printer, WARN,
         error::{self, ErrorObject, flatten},
-        paint,
+        github, paint,
         progress::Live,
         run::{self as view, Document, EnvironmentObject, LiveRun, StageObject},
+        summary::{self, Ran},
     },
     select::Selected,
     terminal::Terminal,
@@ -194,7 +195,9 @@ fn environment(
     wanted: &Wanted,
     root: &Path,
 ) -> Result<Ready, Failure> {
+    let _group = github::group("Environment");
     let live = Arc::new(Live::new(&app.output));
+    live.begin("looking for the environment");
     let events = app.invocation.hearing(Arc::<Live>::clone(&live));
     let session = app.session(root, events, None, true)?;
     let wish = super::lock::wanted(&args.environment);
@@ -434,6 +437,23 @@ pub(super) fn conclude(
             error::print(&mut Printer::stderr(&app.output), &failure);
         }
     }
+    let name = |text: &Option<String>| text.clone().unwrap_or_default();
+    let plugin = format!("{} {}", name(&document.plugin), name(&document.version));
+    let ran = Ran {
+        plugin: plugin.trim().to_owned(),
+        action: name(&document.action),
+        mode: document.mode.unwrap_or_default(),
+        result: match (failure, &document.ending) {
+            (None, _) if document.reused => "taken from an earlier run".to_owned(),
+            (None, _) => "returned".to_owned(),
+            (Some(_), Some(ending)) => ending.clone(),
+            (Some(_), None) => "failed".to_owned(),
+        },
+        returned: &document.result,
+        failure,
+        elapsed_ms: document.elapsed_ms,
+    };
+    summary::run(app, &ran);
     if let (Some(more), Some(_)) = (more, failure) {
         live.line(format!("`{more}` shows what it printed and logged"));
     }

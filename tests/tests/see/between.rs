@@ -99,7 +99,8 @@ fn what_was_found_again_is_compared_as_well() {
     let first = [space.read(config), space.read(module)];
     publish(&space, &[], 0);
     space.append(module, "# edited\n");
-    publish(&space, &["--bump", "minor"], 0);
+    space.replace(config, "0.1.0", "0.2.0");
+    publish(&space, &[], 0);
     // As somebody does who checks out what was.
     space.write(config, &first[0]);
     space.write(module, &first[1]);

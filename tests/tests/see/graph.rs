@@ -13,7 +13,7 @@ use synapse_tests::{Space, expect_schema};
 use super::{PROGRAM, json, publish};
 
 /// A name that means something to every format.
-const ODD: &str = "plugin/a<b>\"&'\\n.txt";
+const ODD: &str = "plugin/a<b>\"&'{}[x].txt";
 
 fn graph(space: &Space, args: &[&str]) -> String {
     space.synapse(&[&["graph"], args].concat()).expect(0).stdout

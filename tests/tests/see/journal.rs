@@ -196,7 +196,7 @@ fn what_tells_nothing_is_said_so() {
         assert!(run.stderr.contains("hint: nothing is noted yet"), "{run:?}");
     }
     // Looking, and failing before there is anything to do, makes nothing.
-    space.synapse(&["plugin", "publish", "--local"]).expect(1);
+    space.synapse(&["plugin", "upload"]).expect(1);
     assert!(!space.home().join("data").exists());
     publish(&space, &[], 0);
     for (id, code) in [
