@@ -24,9 +24,7 @@ use synapse_rules::{
     python::{Variables, process::Children},
 };
 
-use crate::{
-    args::Output, home::Home, invocation::Invocation, render::board, signals::Signals,
-};
+use crate::{args::Output, home::Home, invocation::Invocation, render::board, signals::Signals};
 
 /// Network calls at once.
 const IO_JOBS: usize = 8;

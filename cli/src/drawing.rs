@@ -122,11 +122,11 @@ impl Drawing {
             let alone = nodes
                 .iter()
                 .all(|at| self.nodes[*at].on.iter().all(|on| nodes.contains(on)));
-            let twin = match alone {
-                true => *first
-                    .entry(nodes.iter().map(whole).collect())
-                    .or_insert(group),
-                false => group,
+            let twin = if alone {
+                let whole = nodes.iter().map(whole).collect();
+                *first.entry(whole).or_insert(group)
+            } else {
+                group
             };
             stands[twin] += 1;
             kept[twin] = true;

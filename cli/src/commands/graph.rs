@@ -72,9 +72,10 @@ fn format(app: &App, args: &args::Graph) -> Result<GraphFormat, Failure> {
         return Ok(format);
     }
     let Some(file) = &args.file else {
-        return Ok(match std::io::stdout().is_terminal() {
-            true => GraphFormat::Tree,
-            false => GraphFormat::Svg,
+        return Ok(if std::io::stdout().is_terminal() {
+            GraphFormat::Tree
+        } else {
+            GraphFormat::Svg
         });
     };
     let ending = file.extension().unwrap_or_default().to_string_lossy();
@@ -98,9 +99,12 @@ fn write(
     full: bool,
     (drawing, targets, errors): (&Drawing, &[&str], &[ErrorObject]),
 ) -> Result<(), Failure> {
-    let drawn = || match full {
-        true => drawing.clone(),
-        false => drawing.clone().collapsed(),
+    let drawn = || {
+        if full {
+            drawing.clone()
+        } else {
+            drawing.clone().collapsed()
+        }
     };
     let mut printer = Printer::stdout(&app.output);
     if app.output.is_machine() {

@@ -259,9 +259,10 @@ fn plugin(printer: &mut Printer, change: &PluginChange, ids: [u64; 2]) {
             if !stage.gone[at] && !failed {
                 continue;
             }
-            let what = match failed {
-                true => format!("failed in {id}"),
-                false => format!("what it was made of in {id} is no longer in the store"),
+            let what = if failed {
+                format!("failed in {id}")
+            } else {
+                format!("what it was made of in {id} is no longer in the store")
             };
             printer.line(format!("  {}{to}: {what}", stage.stage));
             for reason in &stage.reasons[at] {

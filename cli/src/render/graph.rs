@@ -56,9 +56,10 @@ pub fn tree(drawing: &Drawing, verbose: bool) -> String {
             }
             let after = node.on.iter().map(|on| {
                 let on = &drawing.nodes[*on];
-                match on.group == group {
-                    true => on.label.stage.clone(),
-                    false => format!("{} of {}", on.label.stage, on.label.subject),
+                if on.group == group {
+                    on.label.stage.clone()
+                } else {
+                    format!("{} of {}", on.label.stage, on.label.subject)
                 }
             });
             let after: Vec<String> = after.collect();

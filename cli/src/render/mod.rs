@@ -7,19 +7,19 @@ pub mod dataset;
 pub mod document;
 pub mod error;
 pub mod failed;
+pub mod fit;
+pub mod github;
 pub mod graph;
 pub mod log;
 pub mod markup;
-pub mod fit;
-pub mod github;
 pub mod message;
 pub mod progress;
 pub mod publish;
 pub mod run;
 pub mod runs;
+pub mod summary;
 pub mod timings;
 pub mod trace;
-pub mod summary;
 pub mod upload;
 
 use std::{
