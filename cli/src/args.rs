@@ -10,6 +10,7 @@ mod create;
 mod data;
 mod publish;
 mod run;
+mod see;
 mod shells;
 mod stores;
 
@@ -20,6 +21,7 @@ pub use self::{
     data::*,
     publish::*,
     run::*,
+    see::*,
     shells::*,
     stores::{Stores, Upload},
 };
@@ -95,8 +97,20 @@ pub enum Command {
     #[command(after_help = "Example: synapse plan --all")]
     Plan(Plan),
     /// Show why a stage last ran, or would run: the inputs that differ
-    #[command(after_help = "Example: synapse explain yolov8 archive")]
+    #[command(
+        after_help = "Examples:\n  synapse explain yolov8 archive\n  synapse explain --between 12 14"
+    )]
     Explain(Explain),
+    /// Draw the stages of a publish, what each depends on, and what would run
+    #[command(
+        after_help = "Examples:\n  synapse graph --all\n  synapse graph --all --local -o graph.svg\n  synapse graph --plugin yolov8 --format mermaid"
+    )]
+    Graph(Graph),
+    /// Show what was published, uploaded and run, when, why and how it ended
+    #[command(
+        after_help = "Examples:\n  synapse log\n  synapse log latest\n  synapse log --plugin yolov8 -n 5"
+    )]
+    Log(Log),
     /// Show what is published where, and what is behind
     #[command(after_help = "Example: synapse status")]
     Status(Status),
@@ -318,8 +332,8 @@ pub struct Plan {
 #[derive(Debug, Args)]
 pub struct Explain {
     /// Plugin code, with @VARIANT for a variant
-    #[arg(value_name = "CODE[@VARIANT]")]
-    pub subject: String,
+    #[arg(value_name = "CODE[@VARIANT]", required_unless_present = "between")]
+    pub subject: Option<String>,
     /// Only this stage: inspect, sync, archive, checksum or upload
     pub stage: Option<String>,
     /// Plugin or workspace directory (default: current)
@@ -328,6 +342,16 @@ pub struct Explain {
     /// Explain debug releases
     #[arg(long)]
     pub debug: bool,
+    /// What differs between two of `synapse log`: a number, `latest`, or -1 for the last, -2 for
+    /// the one before
+    #[arg(
+        long,
+        value_names = ["FROM", "TO"],
+        num_args = 2,
+        allow_hyphen_values = true,
+        conflicts_with_all = ["subject", "stage", "path", "debug", "local", "target", "profile", "host"]
+    )]
+    pub between: Vec<String>,
     /// Where to.
     #[command(flatten)]
     pub to: To,
