@@ -38,6 +38,7 @@ pages! {
     publishing: "docs/guide/publishing.md",
     remote: "docs/guide/remote.md",
     running: "docs/guide/running.md",
+    seeing: "docs/guide/seeing.md",
     start: "docs/guide/start.md",
     storage: "docs/guide/storage.md",
 }
