@@ -24,7 +24,7 @@ use synapse_rules::{
     python::{Variables, process::Children},
 };
 
-use crate::{args::Output, home::Home, render::board, signals::Signals};
+use crate::{args::Output, home::Home, invocation::Invocation, render::board, signals::Signals};
 
 /// Network calls at once.
 const IO_JOBS: usize = 8;
@@ -41,6 +41,8 @@ pub struct App {
     pub cancel: Cancel,
     /// Who hears of Ctrl-C.
     pub signals: Signals,
+    /// What is noted of this invocation.
+    pub invocation: Invocation,
     /// Counts of work.
     pub counters: Arc<Counters>,
     /// Environment variables.
@@ -89,6 +91,7 @@ impl App {
             output,
             cancel,
             signals: Signals::default(),
+            invocation: Invocation::default(),
             counters,
             variable,
             hook,

@@ -6,8 +6,11 @@ pub mod args;
 pub mod commands;
 pub mod connect;
 pub mod credentials;
+pub mod drawing;
 pub mod home;
 pub mod input;
+pub mod invocation;
+pub mod journal;
 pub mod language;
 pub mod misuse;
 pub mod overview;
@@ -20,6 +23,7 @@ pub mod select;
 pub mod signals;
 pub mod stores;
 pub mod terminal;
+pub mod timeline;
 
 use std::{ffi::OsString, io::Write, process::ExitCode, time::Instant};
 
@@ -54,7 +58,10 @@ pub fn main(hook: Option<Hook>) -> ExitCode {
     github::begin(&output, |name| std::env::var_os(name));
     let outcome = App::new(output.clone(), |name| std::env::var_os(name), hook).and_then(|app| {
         app.signals.listen(&app.cancel);
-        run(&app, &cli.command)
+        app.invocation.begin(&cli.command);
+        let outcome = run(&app, &cli.command);
+        app.invocation.end(&app, &outcome);
+        outcome
     });
     let failed = |failure| {
         let action = match &cli.command {
@@ -151,6 +158,8 @@ fn run(app: &App, command: &Command) -> Result<u8, Failure> {
         Command::Plugin(PluginCommand::Lock(args)) => commands::lock::run(app, args),
         Command::Plan(args) => commands::plan::run(app, args),
         Command::Explain(args) => commands::explain::run(app, args),
+        Command::Graph(args) => commands::graph::run(app, args),
+        Command::Log(args) => commands::log::run(app, args),
         Command::Status(args) => commands::status::run(app, args),
         Command::Cache(args) => commands::cache::run(app, args),
         Command::Login(args) => commands::login::run(app, args),

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{failure::Failure, reason::DirtyReason};
+use crate::{failure::Failure, graph::Graph, plan::Plan, reason::DirtyReason};
 
 /// Names a node to people and programs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -94,6 +94,11 @@ pub enum Event {
 pub trait EventSink: Send + Sync {
     /// One event.
     fn event(&self, event: Event);
+
+    /// A plan was made of a graph: for who draws it, or looks for what a run waited for.
+    fn planned(&self, graph: &Graph, plan: &Plan) {
+        let _ = (graph, plan);
+    }
 }
 
 /// Drops every event.

@@ -42,6 +42,11 @@ pub struct Pending;
 pub struct Inputs<'a>(pub(crate) &'a [Option<Arc<Outcome>>]);
 
 impl<'a> Inputs<'a> {
+    /// Of a node that depends on nothing.
+    pub fn none() -> Self {
+        Self(&[])
+    }
+
     /// The outcome of the `index`th dependency.
     pub fn get(&self, index: usize) -> Result<&'a Outcome, Pending> {
         self.0.get(index).and_then(Option::as_deref).ok_or(Pending)

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::{Connection, Stores};
+use super::{Connection, Recording, Stores};
 
 /// Where a publish goes.
 #[derive(Debug, Clone, Default, Args)]
@@ -77,6 +77,9 @@ pub struct Publish {
     /// Publish files matching PATTERN although they look like credentials; may be repeated
     #[arg(long, value_name = "PATTERN")]
     pub allow_secret: Vec<String>,
+    /// What to write about it.
+    #[command(flatten)]
+    pub recording: Recording,
     /// Where to.
     #[command(flatten)]
     pub to: To,

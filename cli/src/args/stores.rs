@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::Selection;
+use super::{Recording, Selection};
 
 /// Object stores that a publish goes to as well.
 #[derive(Debug, Clone, Default, Args)]
@@ -51,6 +51,9 @@ pub struct Upload {
     /// Store files matching PATTERN although they look like credentials; may be repeated
     #[arg(long, value_name = "PATTERN")]
     pub allow_secret: Vec<String>,
+    /// What to write about it.
+    #[command(flatten)]
+    pub recording: Recording,
     /// Which plugins.
     #[command(flatten)]
     pub selection: Selection,

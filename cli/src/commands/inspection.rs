@@ -56,7 +56,8 @@ pub(super) fn look(
     selected: &Selected,
 ) -> Result<Looked, Failure> {
     let differs = |plugin: &Plugin| plugin.synced_config().map(|_| DIFFERS);
-    let session = app.session(&selected.root, Arc::new(Silence), None, true)?;
+    let events = app.invocation.hearing(Arc::new(Silence));
+    let session = app.session(&selected.root, events, None, true)?;
     if plugin.head.synced.is_some() && !session.thorough {
         return Ok(Looked {
             differs: differs(plugin),

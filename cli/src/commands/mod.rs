@@ -4,6 +4,7 @@ pub mod agent;
 pub mod agent_job;
 mod attempt;
 pub mod backend;
+mod between;
 pub mod cache;
 pub mod choice;
 pub mod config;
@@ -13,9 +14,11 @@ pub mod dataset;
 pub mod doctor;
 mod execution;
 pub mod explain;
+pub mod graph;
 mod inspection;
 mod jobs;
 pub mod lock;
+pub mod log;
 pub mod login;
 pub mod logout;
 pub mod model;
@@ -36,7 +39,7 @@ pub mod worker;
 
 use std::{path::Path, sync::Arc};
 
-use synapse_engine::Failure;
+use synapse_engine::{EventSink, Failure};
 use synapse_rules::{
     publish::{Options, PluginReport, Publish, Status},
     target::Target,
@@ -55,10 +58,22 @@ fn look(
     targets: &[Arc<Target>],
     options: &Options,
 ) -> Result<Vec<PluginReport>, Failure> {
+    look_heard(app, selected, targets, options, &mut |live| live)
+}
+
+/// The same, where somebody else hears what happens as well.
+fn look_heard(
+    app: &App,
+    selected: &Selected,
+    targets: &[Arc<Target>],
+    options: &Options,
+    hearing: &mut dyn FnMut(Arc<dyn EventSink>) -> Arc<dyn EventSink>,
+) -> Result<Vec<PluginReport>, Failure> {
     let live = Arc::new(Live::new(&app.output));
     live.begin(&looking(selected));
     live.targets(targets.iter().map(AsRef::as_ref));
-    let mut session = app.session(&selected.root, Arc::<Live>::clone(&live), None, false)?;
+    let events = hearing(Arc::<Live>::clone(&live));
+    let mut session = app.session(&selected.root, events, None, false)?;
     session.thorough = true;
     let options = Options {
         dry_run: true,

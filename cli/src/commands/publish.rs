@@ -55,6 +55,8 @@ pub fn run(app: &App, args: &args::Publish) -> Result<u8, Failure> {
         Err(failure) if args.dry_run && failure.code == "not-authenticated" => Vec::new(),
         targets => targets?,
     };
+    app.invocation
+        .record(app, &args.recording, &selected.sources)?;
     let options = Options {
         debug: args.debug,
         bump: args.bump.map(|level| match level {
@@ -75,7 +77,7 @@ pub fn run(app: &App, args: &args::Publish) -> Result<u8, Failure> {
     live.targets(targets.iter().map(AsRef::as_ref));
     let session = app.session(
         &selected.root,
-        Arc::<Live>::clone(&live),
+        app.invocation.hearing(Arc::<Live>::clone(&live)),
         args.jobs,
         args.fail_fast,
     )?;
@@ -114,6 +116,8 @@ pub fn run(app: &App, args: &args::Publish) -> Result<u8, Failure> {
     let elapsed = start.elapsed().as_millis() as u64;
     let code = exit_code(app, &reports);
     let totals = Totals::of(&reports, &app.counters);
+    app.invocation
+        .published(app, &selected.root, &names, &reports, &totals);
     if app.output.json || app.output.events {
         let blob = |digest: &synapse_engine::Digest| blob_path(&app.home.store, digest);
         let document = Document {

@@ -33,6 +33,8 @@ use crate::{
 pub fn run(app: &App, args: &args::Upload) -> Result<u8, Failure> {
     let start = Instant::now();
     let selected = select::select(app, &args.selection, Otherwise::Refuse)?;
+    app.invocation
+        .record(app, &args.recording, &selected.sources)?;
     let wanted = Wanted {
         named: &args.storage,
         profile: args.profile.as_deref(),
@@ -49,7 +51,7 @@ pub fn run(app: &App, args: &args::Upload) -> Result<u8, Failure> {
     live.begin(&looking(&selected));
     let session = app.session(
         &selected.root,
-        Arc::<Live>::clone(&live),
+        app.invocation.hearing(Arc::<Live>::clone(&live)),
         args.jobs,
         args.fail_fast,
     )?;
@@ -92,6 +94,14 @@ pub fn run(app: &App, args: &args::Upload) -> Result<u8, Failure> {
     let elapsed_ms = start.elapsed().as_millis() as u64;
     let code = exit_code(app, &reports);
     let totals = Totals::of(&reports, &app.counters);
+    let names: Vec<String> = storing
+        .storages
+        .iter()
+        .map(|storage| storage.place.shown())
+        .collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    app.invocation
+        .published(app, &selected.root, &names, &reports, &totals);
     if app.output.is_machine() {
         let blob = |digest: &synapse_engine::Digest| blob_path(&app.home.store, digest);
         let document = Document {

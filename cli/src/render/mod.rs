@@ -1,5 +1,6 @@
 //! Owns everything that is printed: text for people, JSON for programs, progress, errors.
 
+pub mod between;
 pub mod board;
 pub mod create;
 pub mod dataset;
@@ -8,12 +9,17 @@ pub mod error;
 pub mod failed;
 pub mod fit;
 pub mod github;
+pub mod graph;
+pub mod log;
+pub mod markup;
 pub mod message;
 pub mod progress;
 pub mod publish;
 pub mod run;
 pub mod runs;
 pub mod summary;
+pub mod timings;
+pub mod trace;
 pub mod upload;
 
 use std::{
