@@ -26,6 +26,7 @@ pages! {
     readme: "README.md",
     backend: "docs/guide/backend.md",
     cache: "docs/guide/cache.md",
+    editors: "docs/guide/editors.md",
     environments: "docs/guide/environments.md",
     local_data: "docs/guide/local-data.md",
     login: "docs/guide/login.md",
@@ -34,6 +35,7 @@ pages! {
     remote: "docs/guide/remote.md",
     running: "docs/guide/running.md",
     storage: "docs/guide/storage.md",
+    testing: "docs/guide/testing.md",
 }
 
 /// Runs the blocks of a page in their order.
