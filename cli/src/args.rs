@@ -10,6 +10,7 @@ mod create;
 mod data;
 mod publish;
 mod run;
+mod see;
 mod shells;
 mod stores;
 
@@ -20,6 +21,7 @@ pub use self::{
     data::*,
     publish::*,
     run::*,
+    see::*,
     shells::*,
     stores::{Stores, Upload},
 };
@@ -33,7 +35,7 @@ pub use self::{
     disable_help_subcommand = true,
     propagate_version = false
 )]
-#[command(after_help = "Start with: synapse plugin publish --local --dry-run")]
+#[command(after_help = "Start with: synapse plugin create")]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -99,8 +101,20 @@ pub enum Command {
     #[command(after_help = "Example: synapse plan --all")]
     Plan(Plan),
     /// Show why a stage last ran, or would run: the inputs that differ
-    #[command(after_help = "Example: synapse explain yolov8 archive")]
+    #[command(
+        after_help = "Examples:\n  synapse explain yolov8 archive\n  synapse explain --between 12 14"
+    )]
     Explain(Explain),
+    /// Draw the stages of a publish, what each depends on, and what would run
+    #[command(
+        after_help = "Examples:\n  synapse graph --all\n  synapse graph --all --local -o graph.svg\n  synapse graph --plugin yolov8 --format mermaid"
+    )]
+    Graph(Graph),
+    /// Show what was published, uploaded and run, when, why and how it ended
+    #[command(
+        after_help = "Examples:\n  synapse log\n  synapse log latest\n  synapse log --plugin yolov8 -n 5"
+    )]
+    Log(Log),
     /// Show what is published where, and what is behind
     #[command(after_help = "Example: synapse status")]
     Status(Status),
@@ -183,7 +197,7 @@ pub enum PluginCommand {
         after_help = "Examples:\n  synapse plugin publish --dry-run\n  synapse plugin publish --all --local\n  synapse plugin publish --all --bump patch"
     )]
     Publish(Publish),
-    /// Put plugins' archives, and wheels, into object stores, and nowhere else
+    /// Put archives and wheels into object stores only
     #[command(
         after_help = "Examples:\n  synapse plugin upload --storage s3://plugins/dev\n  synapse plugin upload --all --storage file:///srv/plugins --wheel"
     )]
@@ -209,12 +223,12 @@ pub enum PluginCommand {
         after_help = "Examples:\n  synapse plugin test\n  synapse plugin test -- tests/ -v --cov=plugin\n  synapse plugin test --all --offline"
     )]
     Test(Test),
-    /// Write what the code says (entrypoints, types, form fields) into config.yaml
+    /// Write what the code says into config.yaml: entrypoints, types, form fields
     #[command(
         after_help = "Examples:\n  synapse plugin update-config\n  synapse plugin update-config --check"
     )]
     UpdateConfig(UpdateConfig),
-    /// Resolve a plugin's requirements into a lock file to commit
+    /// Lock a plugin's requirements in a file to commit
     #[command(
         after_help = "Examples:\n  synapse plugin lock\n  synapse plugin lock --upgrade --python 3.12"
     )]
@@ -347,8 +361,8 @@ pub struct Plan {
 #[derive(Debug, Args)]
 pub struct Explain {
     /// Plugin code, with @VARIANT for a variant
-    #[arg(value_name = "CODE[@VARIANT]")]
-    pub subject: String,
+    #[arg(value_name = "CODE[@VARIANT]", required_unless_present = "between")]
+    pub subject: Option<String>,
     /// Only this stage: inspect, sync, archive, checksum or upload
     pub stage: Option<String>,
     /// Plugin or workspace directory (default: current)
@@ -357,6 +371,16 @@ pub struct Explain {
     /// Explain debug releases
     #[arg(long)]
     pub debug: bool,
+    /// What differs between two of `synapse log`: a number, `latest`, or -1 for the last, -2 for
+    /// the one before
+    #[arg(
+        long,
+        value_names = ["FROM", "TO"],
+        num_args = 2,
+        allow_hyphen_values = true,
+        conflicts_with_all = ["subject", "stage", "path", "debug", "local", "target", "profile", "host"]
+    )]
+    pub between: Vec<String>,
     /// Where to.
     #[command(flatten)]
     pub to: To,

@@ -7,9 +7,14 @@ pub mod commands;
 pub mod completion;
 pub mod connect;
 pub mod credentials;
+pub mod drawing;
 pub mod home;
 pub mod input;
+pub mod invocation;
+pub mod journal;
 pub mod language;
+pub mod misuse;
+pub mod overview;
 pub mod params;
 pub mod profile;
 pub mod prompt;
@@ -19,17 +24,18 @@ pub mod select;
 pub mod signals;
 pub mod stores;
 pub mod terminal;
+pub mod timeline;
 
-use std::{ffi::OsString, process::ExitCode, time::Instant};
+use std::{ffi::OsString, io::Write, process::ExitCode, time::Instant};
 
-use clap::{CommandFactory, FromArgMatches};
-use synapse_engine::{Failure, store::Hook};
+use clap::{CommandFactory, FromArgMatches, error::ErrorKind};
+use synapse_engine::{Failure, FailureKind, store::Hook};
 
 use self::{
     app::App,
     args::{Cli, Command, PluginCommand},
     commands::choice::Choice,
-    render::{Printer, error},
+    render::{Printer, board, error, github},
 };
 
 /// Runs the command line of this process. `hook` is for fault tests: it is called before every
@@ -51,15 +57,19 @@ pub fn main(hook: Option<Hook>) -> ExitCode {
     let parsed = given.and_then(|given| Ok((Cli::from_arg_matches(&given)?, name(&given))));
     let (cli, name) = match parsed {
         Ok(parsed) => parsed,
-        Err(error) => {
-            misuse(&error);
-            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
-        }
+        Err(error) => return ended(misused(&error), &args::Output::default()),
     };
     let output = cli.output.clone();
+    // A terminal that cannot move its cursor shows no progress.
+    let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+    board::begin(&output, dumb, std::env::var_os("SYNAPSE_HEARTBEAT"));
+    github::begin(&output, |name| std::env::var_os(name));
     let outcome = App::new(output.clone(), |name| std::env::var_os(name), hook).and_then(|app| {
         app.signals.listen(&app.cancel);
-        run(&app, &cli.command)
+        app.invocation.begin(&cli.command);
+        let outcome = run(&app, &cli.command);
+        app.invocation.end(&app, &outcome);
+        outcome
     });
     let failed = |failure| {
         let action = match &cli.command {
@@ -70,28 +80,51 @@ pub fn main(hook: Option<Hook>) -> ExitCode {
         };
         report(&output, &name, action, &failure, start)
     };
-    ExitCode::from(outcome.unwrap_or_else(failed))
+    ended(outcome.unwrap_or_else(failed), &output)
 }
 
-/// Wrong use before there are options: text for people, and a document for a program that asked
-/// for one.
-fn misuse(error: &clap::Error) {
+/// The end of the process. What could not be written is told: who asked for it does not have it.
+fn ended(code: u8, output: &args::Output) -> ExitCode {
+    render::note_lost(std::io::stdout().flush());
+    let Some(failure) = render::lost() else {
+        return ExitCode::from(code);
+    };
+    error::print(&mut Printer::stderr(output), &failure);
+    ExitCode::from(if code == 0 {
+        error::exit_code(failure.kind)
+    } else {
+        code
+    })
+}
+
+/// Help where it is asked for. Wrong use before there are options: text for people, and a
+/// document for a program that asked for one.
+fn misused(error: &clap::Error) -> u8 {
     let asked = |option: &str| std::env::args_os().any(|argument| argument == option);
     let output = args::Output {
         json: asked("--json"),
         events: asked("--events"),
         ..args::Output::default()
     };
-    if !error.use_stderr() || !output.is_machine() {
-        let _ = error.print();
-        return;
+    let root = Cli::command();
+    let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
+    let at = misuse::meant(&root, &arguments);
+    if arguments.is_empty() || (error.kind() == ErrorKind::DisplayHelp && at.is_empty()) {
+        Printer::stdout(&output).text(overview::help(root));
+        return 0;
     }
-    let text = error.to_string();
-    let first = text.lines().next().unwrap_or_default();
-    let message = first.strip_prefix("error: ").unwrap_or(first);
-    let failure = Failure::usage(message).hint("--help lists what there is");
-    let name = meant(std::env::args_os().skip(1));
-    report(&output, &name, None, &failure, Instant::now());
+    if !error.use_stderr() {
+        render::note_lost(error.print());
+        return 0;
+    }
+    let wrong = misuse::of(error, &root, &arguments);
+    let at: Vec<&str> = at.iter().map(String::as_str).collect();
+    let code = report(&output, &joined(&at), None, &wrong.failure, Instant::now());
+    if let Some(usage) = wrong.usage.filter(|_| !output.is_machine()) {
+        let text = format!("{} {usage}", render::paint(render::DIM, "usage:"));
+        Printer::stderr(&output).hanging(7, text);
+    }
+    code
 }
 
 /// The name of a command as its documents have it: `publish`, `runs show`.
@@ -103,20 +136,6 @@ fn name(given: &clap::ArgMatches) -> String {
         at = below.subcommand();
     }
     joined(&words)
-}
-
-/// The name of the command that arguments which are not right were meant for.
-fn meant(arguments: impl Iterator<Item = OsString>) -> String {
-    let mut at = Cli::command();
-    let mut words = Vec::new();
-    for argument in arguments {
-        let Some(below) = at.find_subcommand(&argument).cloned() else {
-            continue;
-        };
-        words.push(below.get_name().to_owned());
-        at = below;
-    }
-    joined(&words.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
 fn joined(words: &[&str]) -> String {
@@ -149,6 +168,8 @@ fn run(app: &App, command: &Command) -> Result<u8, Failure> {
         Command::Plugin(PluginCommand::Test(args)) => commands::test::run(app, args),
         Command::Plan(args) => commands::plan::run(app, args),
         Command::Explain(args) => commands::explain::run(app, args),
+        Command::Graph(args) => commands::graph::run(app, args),
+        Command::Log(args) => commands::log::run(app, args),
         Command::Status(args) => commands::status::run(app, args),
         Command::Cache(args) => commands::cache::run(app, args),
         Command::Login(args) => commands::login::run(app, args),
@@ -181,8 +202,12 @@ fn report(
         let elapsed = start.elapsed().as_millis() as u64;
         let mut printer = Printer::stdout(output);
         render::failed::print(&mut printer, name, action, failure, elapsed);
+    } else if failure.kind == FailureKind::Cancelled {
+        // Whoever pressed Ctrl-C knows; this is how far it came.
+        Printer::stderr(output).hanging(2, &failure.message);
     } else {
         error::print(&mut Printer::stderr(output), failure);
+        github::summarise_failure(output, name, failure);
     }
     error::exit_code(failure.kind)
 }
@@ -190,27 +215,4 @@ fn report(
 /// The command line as a tree, for documents and tests made from it.
 pub fn command() -> clap::Command {
     Cli::command()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn wrong_arguments_still_name_their_command() {
-        for (given, name) in [
-            ("plugin run train --bogus", "run"),
-            (
-                "--json plugin --color always publish --bogus plan",
-                "publish",
-            ),
-            ("runs show", "runs show"),
-            ("plugin", "plugin"),
-            ("bogus plan --x", "plan"),
-            ("--bogus", "synapse"),
-        ] {
-            let arguments = given.split(' ').map(OsString::from);
-            assert_eq!(meant(arguments), name, "{given}");
-        }
-    }
 }

@@ -34,6 +34,12 @@ pub enum SchemaName {
     Test,
     /// The document of `doctor --json`
     Doctor,
+    /// The document of `graph --json`
+    Graph,
+    /// The document of `log --json`
+    Log,
+    /// The document of `explain --between --json`
+    Between,
     /// The document of any other command that fails
     Failure,
 }

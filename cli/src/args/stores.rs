@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::Selection;
+use super::{Recording, Selection};
 
 /// Object stores that a publish goes to as well.
 #[derive(Debug, Clone, Default, Args)]
@@ -22,6 +22,9 @@ pub struct Upload {
     /// A storage of the profile, or a URL; may be repeated (default: what the workspace names)
     #[arg(long, value_name = "NAME|URL")]
     pub storage: Vec<String>,
+    /// Send without asking
+    #[arg(short, long)]
+    pub yes: bool,
     /// Build the wheel and store it too
     #[arg(long)]
     pub wheel: bool,
@@ -46,6 +49,9 @@ pub struct Upload {
     /// Store files matching PATTERN although they look like credentials; may be repeated
     #[arg(long, value_name = "PATTERN")]
     pub allow_secret: Vec<String>,
+    /// What to write about it.
+    #[command(flatten)]
+    pub recording: Recording,
     /// Which plugins.
     #[command(flatten)]
     pub selection: Selection,

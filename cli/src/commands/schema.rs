@@ -58,6 +58,9 @@ pub fn text(name: SchemaName) -> String {
         SchemaName::Check => include_str!("../../../docs/schema/check.schema.json").to_owned(),
         SchemaName::Test => include_str!("../../../docs/schema/test.schema.json").to_owned(),
         SchemaName::Doctor => include_str!("../../../docs/schema/doctor.schema.json").to_owned(),
+        SchemaName::Graph => include_str!("../../../docs/schema/graph.schema.json").to_owned(),
+        SchemaName::Log => include_str!("../../../docs/schema/log.schema.json").to_owned(),
+        SchemaName::Between => include_str!("../../../docs/schema/between.schema.json").to_owned(),
         SchemaName::Failure => include_str!("../../../docs/schema/failure.schema.json").to_owned(),
     }
 }

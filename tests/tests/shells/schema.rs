@@ -73,6 +73,9 @@ fn the_copies_in_the_documentation_are_what_is_printed() {
         "check",
         "test",
         "doctor",
+        "graph",
+        "log",
+        "between",
         "failure",
     ] {
         let printed = space.synapse(&["schema", name]).expect(0).stdout;
