@@ -19,6 +19,7 @@ const GROUPS: [(&str, &[&str]); 6] = [
             "plugin check",
             "plugin update-config",
             "plugin lock",
+            "schema",
         ],
     ),
     (
@@ -53,7 +54,7 @@ const GROUPS: [(&str, &[&str]); 6] = [
 const PARTED: [&str; 2] = ["plugin", "dev"];
 
 /// Longest text about a command that is not cut at a comma.
-const ENOUGH: usize = 52;
+const ENOUGH: usize = 55;
 /// Columns of the overview.
 const COLUMNS: usize = 80;
 
@@ -108,11 +109,14 @@ fn short(about: &str) -> String {
     if let (Some(begin), Some(end)) = (text.find(" ("), text.find(')')) {
         text.replace_range(begin..=end, "");
     }
-    for end in [": ", "; ", ", "] {
-        if end == ", " && text.len() <= ENOUGH {
-            break;
-        }
+    for end in [": ", "; "] {
         text.truncate(text.find(end).unwrap_or(text.len()));
+    }
+    if text.len() > ENOUGH {
+        let besides = [", with ", ", without ", ", as ", ", or "];
+        let first = besides.iter().filter_map(|own| text.find(own)).min();
+        let last = text.get(..ENOUGH).and_then(|begin| begin.rfind(", "));
+        text.truncate(first.or(last).unwrap_or(text.len()));
     }
     text
 }
