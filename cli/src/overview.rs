@@ -46,7 +46,7 @@ const GROUPS: [(&str, &[&str]); 6] = [
     ),
     (
         "Set up this machine",
-        &["doctor", "completions", "man", "schema"],
+        &["doctor", "completions", "man"],
     ),
 ];
 

@@ -10,7 +10,7 @@ use synapse_tests::{fixture, space};
 /// Columns of a terminal.
 const WIDTH: usize = 100;
 /// What an option says about itself, at most: a line, or two where it lists words.
-const LONGEST: usize = 120;
+const LONGEST: usize = 140;
 
 /// Every command that is not hidden, with its words.
 fn commands() -> Vec<(Vec<String>, Command)> {
