@@ -6,7 +6,7 @@ use clap::Command;
 
 /// What people want to do, and the commands for it. A command that is named nowhere here stands
 /// in a group of its own at the end.
-const GROUPS: [(&str, &[&str]); 5] = [
+const GROUPS: [(&str, &[&str]); 6] = [
     (
         "Write and run a plugin",
         &[
@@ -14,34 +14,47 @@ const GROUPS: [(&str, &[&str]); 5] = [
             "plugin run",
             "plugin infer",
             "plugin deploy",
+            "dev run",
             "plugin test",
+            "plugin check",
             "plugin update-config",
             "plugin lock",
+            "schema",
         ],
     ),
     (
         "Publish plugins",
         &[
             "plugin publish",
+            "dev publish",
             "plugin upload",
             "plan",
             "status",
-            "explain",
         ],
     ),
-    ("Look at runs and their data", &["runs", "dataset", "model"]),
     (
-        "Talk to platforms",
-        &["login", "logout", "whoami", "profile", "agent", "backend"],
+        "See what happened, and why",
+        &["explain", "graph", "log", "runs"],
     ),
     (
-        "Look after this machine",
-        &["doctor", "cache", "completions"],
+        "Talk to platforms",
+        &["login", "logout", "whoami", "profile", "agent"],
+    ),
+    (
+        "Serve and keep on this machine",
+        &["backend", "dataset", "model", "cache"],
+    ),
+    (
+        "Set up this machine",
+        &["doctor", "completions", "man", "schema"],
     ),
 ];
 
+/// Commands whose own commands are told one by one.
+const PARTED: [&str; 2] = ["plugin", "dev"];
+
 /// Longest text about a command that is not cut at a comma.
-const ENOUGH: usize = 52;
+const ENOUGH: usize = 55;
 /// Columns of the overview.
 const COLUMNS: usize = 80;
 
@@ -96,11 +109,14 @@ fn short(about: &str) -> String {
     if let (Some(begin), Some(end)) = (text.find(" ("), text.find(')')) {
         text.replace_range(begin..=end, "");
     }
-    for end in [": ", "; ", ", "] {
-        if end == ", " && text.len() <= ENOUGH {
-            break;
-        }
+    for end in [": ", "; "] {
         text.truncate(text.find(end).unwrap_or(text.len()));
+    }
+    if text.len() > ENOUGH {
+        let besides = [", with ", ", without ", ", as ", ", or "];
+        let first = besides.iter().filter_map(|own| text.find(own)).min();
+        let last = text.get(..ENOUGH).and_then(|begin| begin.rfind(", "));
+        text.truncate(first.or(last).unwrap_or(text.len()));
     }
     text
 }
@@ -115,9 +131,9 @@ fn leftovers(root: &Command) -> Vec<(String, String)> {
     for command in root.get_subcommands().filter(|own| !own.is_hide_set()) {
         let name = command.get_name().to_owned();
         let below = command.get_subcommands().filter(|own| !own.is_hide_set());
-        if name == "plugin" {
+        if PARTED.contains(&name.as_str()) {
             for own in below {
-                let name = format!("plugin {}", own.get_name());
+                let name = format!("{name} {}", own.get_name());
                 if !named(&name) {
                     found.push((name, about(own)));
                 }

@@ -21,7 +21,7 @@ use crate::args::Output;
 pub struct Live {
     stages: Option<Mutex<Stages>>,
     lines: Option<Mutex<std::io::Stdout>>,
-    /// Every stage gets a line.
+    /// Every stage gets a line: for who watches closely, and in a group that can be folded.
     told: Option<Mutex<Printer>>,
 }
 
@@ -50,7 +50,7 @@ impl Live {
 
     fn of(output: &Output, shows: bool) -> Self {
         let lines = output.events.then(|| Mutex::new(std::io::stdout()));
-        let tells = output.verbose || github::is_on();
+        let tells = github::is_on() || (output.verbose && board::get().is_area());
         let told = (shows && tells).then(|| Mutex::new(Printer::stderr(output)));
         Self {
             stages: shows.then(Mutex::default),

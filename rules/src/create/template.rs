@@ -192,7 +192,9 @@ impl Template {
     fn parsed(&self, config: &File) -> Result<Config, Failure> {
         let shown = format!("{}: {}", self.shown, config.path);
         let parsed = config::parse(&config.bytes, &shown);
-        if let Some(failure) = plugin::diagnostics_failure(&parsed.diagnostics) {
+        if let Some(mut failure) = plugin::diagnostics_failure(&parsed.diagnostics) {
+            let mend = || "mend the template; the line is the one of the filled file".to_owned();
+            failure.hint.get_or_insert_with(mend);
             return Err(failure);
         }
         let missing = || Failure::bug("a configuration without errors was refused");

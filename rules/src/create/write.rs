@@ -43,12 +43,33 @@ pub fn place(
         .map_err(|error| cannot("write into", parent, &error))?;
     // One more folder: that of tempfile is its owner's alone.
     let fresh = hidden.path().join("plugin");
-    let written = fill(&fresh, files, cancel, hook).and_then(|()| take(&fresh, target, hook));
+    let written = fill(&fresh, files, cancel, hook)
+        .map_err(|stopped| stopped.explained(parent))
+        .and_then(|()| take(&fresh, target));
     let gone = hidden.close();
     written?;
     gone.map_err(|error| cannot("tidy up in", parent, &error))?;
     made.keep();
     Ok(())
+}
+
+/// Why not all was written.
+enum Stopped {
+    /// Work was asked to stop.
+    Asked,
+    /// This file cannot be written.
+    At(String, io::Error),
+}
+
+impl Stopped {
+    fn explained(self, parent: &Path) -> Failure {
+        match self {
+            Self::Asked => Failure::cancelled(),
+            Self::At(path, error) => {
+                explained(format!("cannot write {path}: {error}"), parent, &error)
+            }
+        }
+    }
 }
 
 fn step(hook: Option<&Hook>, name: &str) -> io::Result<()> {
@@ -60,15 +81,15 @@ fn fill(
     files: &[File],
     cancel: &Cancel,
     hook: Option<&Hook>,
-) -> Result<(), Failure> {
-    let failed = |path: &str, error: &io::Error| {
-        let what = format!("cannot write {path}: {error}");
-        explained(what, folder.parent().unwrap_or(folder), error)
+) -> Result<(), Stopped> {
+    let failed = |path: &str| {
+        let path = path.to_owned();
+        move |error| Stopped::At(path, error)
     };
-    fs::create_dir(folder).map_err(|error| failed("a folder", &error))?;
+    fs::create_dir(folder).map_err(failed("its folder"))?;
     for file in files {
         if cancel.cancelled() {
-            return Err(Failure::cancelled());
+            return Err(Stopped::Asked);
         }
         let path = folder.join(&file.path);
         let above = || path.parent().map_or(Ok(()), fs::create_dir_all);
@@ -84,17 +105,17 @@ fn fill(
                     .open(&path)?;
                 open.write_all(&file.bytes)
             });
-        written.map_err(|error| failed(&file.path, &error))?;
+        written.map_err(failed(&file.path))?;
     }
+    step(hook, "create-rename").map_err(failed("its name"))?;
     if cancel.cancelled() {
-        return Err(Failure::cancelled());
+        return Err(Stopped::Asked);
     }
     Ok(())
 }
 
 /// Moves the folder to its place, unless something has come there meanwhile.
-fn take(fresh: &Path, target: &Path, hook: Option<&Hook>) -> Result<(), Failure> {
-    step(hook, "create-rename").map_err(|error| cannot("write", target, &error))?;
+fn take(fresh: &Path, target: &Path) -> Result<(), Failure> {
     match renameat_with(CWD, fresh, CWD, target, RenameFlags::NOREPLACE) {
         Ok(()) => return Ok(()),
         Err(Errno::EXIST | Errno::NOTEMPTY) => return Err(taken(target)),
@@ -239,10 +260,7 @@ mod tests {
             assert_eq!(failure.code, "exists", "{name}");
             // Also for one who looked before it came there.
             fs::create_dir_all(at("fresh")).unwrap();
-            assert_eq!(
-                take(&at("fresh"), &at(name), None).unwrap_err().code,
-                "exists"
-            );
+            assert_eq!(take(&at("fresh"), &at(name)).unwrap_err().code, "exists");
         }
         assert_eq!(fs::read(at("file")).unwrap(), b"mine");
         assert!(names(&at("empty")).is_empty());

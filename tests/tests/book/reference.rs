@@ -12,8 +12,11 @@ use crate::page;
 const WRITTEN: &str =
     "<!-- Written by `cargo xtask generate`: change the code it comes from. -->\n";
 
-/// Pages and what they are written from.
-const PAGES: [(&str, fn() -> String); 3] = [
+/// A page, and what writes it.
+type Written = (&'static str, fn() -> String);
+
+/// All pages.
+const PAGES: [Written; 3] = [
     ("commands.md", commands),
     ("configuration.md", configuration),
     ("json.md", documents),

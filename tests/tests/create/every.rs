@@ -171,7 +171,7 @@ fn every_category_runs_tests_and_publishes_as_its_readme_says() {
     let packed = document.unpacked("my-neural-net");
     let names: Vec<&str> = packed.keys().map(String::as_str).collect();
     assert!(names.contains(&"plugin/train.py"), "{names:?}");
-    let inner = ["tests/", "samples/", "output/", ".synapse", ".git"];
+    let inner = ["tests/", "samples/", "output/", ".synapse/", ".git"];
     let strange = names
         .iter()
         .find(|name| inner.iter().any(|own| name.starts_with(own)));

@@ -205,7 +205,8 @@ fn nasty_names_give_files_that_every_reader_takes() {
     let python = wheels::usual_python();
     for (index, name) in nasty.iter().enumerate() {
         let code = format!("n{index}");
-        create(&space, &["--yes", "--name", name, "--code", &code]).expect(0);
+        let name_given = format!("--name={name}");
+        create(&space, &["--yes", &name_given, "--code", &code]).expect(0);
         let folder = space.path(&format!("synapse-{code}-plugin"));
         let place = folder.to_str().unwrap();
         space

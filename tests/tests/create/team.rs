@@ -222,7 +222,7 @@ fn templates_that_are_wrong_are_told_and_write_nothing() {
         ),
         (
             "out",
-            |s| symlink("/etc/hostname", s.path("t/x")).unwrap(),
+            |s| symlink("/etc/passwd", s.path("t/x")).unwrap(),
             "leads out of it",
         ),
         (

@@ -10,7 +10,7 @@ use crate::{names, space};
 /// A terminal of 60 columns for a program. Given `[shown, typed]` pairs, types each text once the
 /// other was shown since the last; prints all that was shown, and the exit code last.
 const TERMINAL: &str = r#"
-import fcntl, json, os, pty, struct, sys, termios
+import fcntl, json, os, pty, struct, sys, termios, time
 pairs = json.loads(sys.argv[1])
 child, terminal = pty.fork()
 if child == 0:
@@ -30,6 +30,9 @@ for shown, typed in pairs:
         if not read():
             break
     since = b""
+    # A key counts once the question listens for keys.
+    while termios.tcgetattr(terminal)[3] & termios.ICANON:
+        time.sleep(0.005)
     os.write(terminal, typed.encode())
 while read():
     pass
@@ -87,7 +90,7 @@ fn what_is_missing_is_asked_and_asked_again() {
     // A code whose folder is there is asked again as well.
     let pairs = json!([
         ["good-code", "\r"],
-        ["there already", "2\r"],
+        ["there already", "good-code2\r"],
         ["Make this", "y"]
     ]);
     let said = at_terminal(&space, &pairs, &["--name", "Good Code", "-c", "custom"]);

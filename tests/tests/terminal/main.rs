@@ -6,6 +6,7 @@ mod area;
 mod consent;
 mod github;
 mod misuse;
+mod walk;
 
 use std::time::Duration;
 
