@@ -31,6 +31,7 @@ pub use self::{
 #[command(
     name = "synapse",
     version,
+    disable_version_flag = true,
     disable_help_subcommand = true,
     propagate_version = false
 )]
@@ -42,6 +43,9 @@ pub struct Cli {
     /// How to talk.
     #[command(flatten)]
     pub output: Output,
+    /// Print the version; with --verbose, also what it was built from and the Python in use
+    #[arg(short = 'V', long, action = clap::ArgAction::Version)]
+    version: Option<bool>,
 }
 
 /// Options of every command.
@@ -91,7 +95,7 @@ pub enum Color {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Work on plugins
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example: synapse plugin --help")]
     Plugin(PluginCommand),
     /// Show what a publish would run and why, without doing it
     #[command(after_help = "Example: synapse plan --all")]
@@ -115,7 +119,7 @@ pub enum Command {
     #[command(after_help = "Example: synapse status")]
     Status(Status),
     /// Look after the store of results
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example: synapse cache stats")]
     Cache(Cache),
     /// Log in to a platform, or choose the embedded backend on this machine
     #[command(
@@ -129,10 +133,10 @@ pub enum Command {
     #[command(after_help = "Example: synapse whoami --profile staging")]
     Whoami(Whoami),
     /// The saved logins, and which of them is used
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example: synapse profile list")]
     Profile(ProfileCommand),
     /// The agent that runs actions on a platform
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example: synapse agent list")]
     Agent(AgentCommand),
     /// Check this machine: configuration, login, Python, tools, store; says what to mend
     #[command(after_help = "Example: synapse doctor --json")]
@@ -143,14 +147,24 @@ pub enum Command {
     )]
     Runs(Runs),
     /// Datasets that runs on this machine read
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example: synapse dataset list")]
     Dataset(Dataset),
     /// Models that runs on this machine made
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example: synapse model list")]
     Model(Model),
     /// The backend of this machine
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example: synapse backend serve")]
     Backend(Backend),
+    /// Print a script that makes a shell complete commands, plugins, actions and more
+    #[command(
+        after_help = "Examples:\n  synapse completions bash > ~/.local/share/bash-completion/completions/synapse\n  source <(synapse completions zsh)\n  synapse completions fish > ~/.config/fish/completions/synapse.fish\n  synapse completions powershell >> $PROFILE"
+    )]
+    Completions(Completions),
+    /// Print a command's manual page, or write all of them
+    #[command(
+        after_help = "Examples:\n  synapse man plugin publish | man -l -\n  synapse man --output ~/.local/share/man/man1"
+    )]
+    Man(Man),
     /// Print the JSON Schema of config.yaml, of a workspace or of a command's --json, for editors
     #[command(
         after_help = "Examples:\n  synapse schema\n  synapse schema config --output .synapse/config.schema.json\n  synapse schema workspace"
@@ -199,6 +213,16 @@ pub enum PluginCommand {
     /// Run the plugin's deployment: short for `run deployment`
     #[command(after_help = "Example: synapse plugin deploy --mode remote --detach")]
     Deploy(RunOptions),
+    /// Check plugins without building anything: configuration, entrypoints, files, credentials
+    #[command(
+        after_help = "Examples:\n  synapse plugin check\n  synapse plugin check --all --strict\n  synapse plugin check plugins/synapse-yolov8-plugin/plugin/train.py"
+    )]
+    Check(Check),
+    /// Run a plugin's own tests with pytest, in an environment made for them
+    #[command(
+        after_help = "Examples:\n  synapse plugin test\n  synapse plugin test -- tests/ -v --cov=plugin\n  synapse plugin test --all --offline"
+    )]
+    Test(Test),
     /// Write what the code says into config.yaml: entrypoints, types, form fields
     #[command(
         after_help = "Examples:\n  synapse plugin update-config\n  synapse plugin update-config --check"
@@ -214,6 +238,9 @@ pub enum PluginCommand {
 /// `synapse plugin update-config`.
 #[derive(Debug, Args)]
 pub struct UpdateConfig {
+    /// Files: the configurations of their plugins, as a hook before a commit wants it
+    #[arg(value_name = "FILE", conflicts_with_all = ["path", "config"])]
+    pub files: Vec<PathBuf>,
     /// Plugin directory (default: current)
     #[arg(short, long, value_name = "DIR")]
     pub path: Option<PathBuf>,
@@ -283,6 +310,7 @@ pub struct Place {
 #[derive(Debug, Subcommand)]
 pub enum RunsCommand {
     /// Show one run
+    #[command(after_help = "Example: synapse runs show 12 --follow")]
     Show {
         /// The run's id; PROFILE:ID for one of a platform
         id: String,
@@ -294,6 +322,7 @@ pub enum RunsCommand {
         place: Place,
     },
     /// Ask a run to end
+    #[command(after_help = "Example: synapse runs stop staging:12")]
     Stop {
         /// The run's id; PROFILE:ID for one of a platform
         id: String,
@@ -372,6 +401,7 @@ pub struct Status {
 #[derive(Debug, Subcommand)]
 pub enum Cache {
     /// Show what the store holds
+    #[command(after_help = "Example: synapse cache stats")]
     Stats,
     /// Remove results by age and size
     #[command(after_help = "Example: synapse cache gc --max-size 2GB --max-age 7")]
@@ -384,11 +414,13 @@ pub enum Cache {
         max_age: u32,
     },
     /// Read and verify every blob; exits with 1 when something is wrong
+    #[command(after_help = "Example: synapse cache check --repair")]
     Check {
         /// Move damaged blobs to quarantine, so that they are made again
         #[arg(long)]
         repair: bool,
     },
     /// Delete everything in the store; costs time only
+    #[command(after_help = "Example: synapse cache clear")]
     Clear,
 }

@@ -11,6 +11,9 @@ use synapse_engine::{Decision, Event, EventSink, Failure, Graph, Label, Plan, Pl
 /// More plugins than this, and equal ones are drawn as one.
 const MANY: usize = 60;
 
+/// What makes a stage equal to that of another plugin: name, fate, why, and what it waits for.
+type Shape = (String, Fate, String, Vec<usize>);
+
 /// What was decided for a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Fate {
@@ -108,7 +111,7 @@ impl Drawing {
             return self;
         }
         let members = self.members();
-        let mut first: HashMap<Vec<(String, Fate, String, Vec<usize>)>, usize> = HashMap::new();
+        let mut first: HashMap<Vec<Shape>, usize> = HashMap::new();
         let mut stands = vec![0; self.groups.len()];
         let mut kept = vec![false; self.groups.len()];
         for (group, nodes) in members.iter().enumerate() {

@@ -39,6 +39,9 @@ const KEY: usize = 32;
 /// Files of a run's plugin that are listed, if there are no more.
 const FILES: usize = 1000;
 
+/// Keys by stage and where it goes, then by plugin.
+type Keys<'a> = BTreeMap<(&'a str, Option<&'a str>), BTreeMap<String, String>>;
+
 /// What is noted of an invocation.
 pub struct Invocation {
     start: Instant,
@@ -154,7 +157,7 @@ impl Invocation {
         let known = |report: &PluginReport| {
             report.status == Status::UpToDate && report.failure.is_none() && like.is_some()
         };
-        let mut keys: BTreeMap<(&str, Option<&str>), BTreeMap<String, String>> = BTreeMap::new();
+        let mut keys: Keys<'_> = BTreeMap::new();
         // A thousand that are as they were cost next to nothing.
         for report in reports.iter().filter(|report| !known(report)) {
             let name = report
@@ -197,7 +200,7 @@ impl Invocation {
         stages: impl Iterator<Item = (&'n str, &'n NodeReport)>,
     ) {
         let mut nodes = Vec::new();
-        let mut keys: BTreeMap<(&str, Option<&str>), BTreeMap<String, String>> = BTreeMap::new();
+        let mut keys: Keys<'_> = BTreeMap::new();
         for (stage, node) in stages {
             match (node_line(stage, &run.plugin, node), node.key) {
                 (Some(mut line), _) => {
@@ -380,7 +383,7 @@ fn shown(key: &Key) -> String {
     key
 }
 
-fn known_of(keys: BTreeMap<(&str, Option<&str>), BTreeMap<String, String>>) -> Vec<Known> {
+fn known_of(keys: Keys<'_>) -> Vec<Known> {
     let known = keys.into_iter().map(|((stage, target), keys)| Known {
         stage: stage.to_owned(),
         target: target.map(str::to_owned),

@@ -4,6 +4,7 @@
 pub mod app;
 pub mod args;
 pub mod commands;
+pub mod completion;
 pub mod connect;
 pub mod credentials;
 pub mod drawing;
@@ -43,6 +44,13 @@ pub fn main(hook: Option<Hook>) -> ExitCode {
     // Before anything else: it is a Python interpreter then, and none of our business is its.
     if let Some(code) = commands::worker::become_python() {
         return code;
+    }
+    // A shell that asks what comes next waits for it at every key.
+    if let Some(code) = completion::answer() {
+        return code;
+    }
+    if let Some(output) = commands::version::asked(std::env::args_os().skip(1)) {
+        return ExitCode::from(commands::version::run(output));
     }
     let start = Instant::now();
     let given = Cli::command().try_get_matches();
@@ -156,6 +164,8 @@ fn run(app: &App, command: &Command) -> Result<u8, Failure> {
             commands::update_config::run(app, args)
         }
         Command::Plugin(PluginCommand::Lock(args)) => commands::lock::run(app, args),
+        Command::Plugin(PluginCommand::Check(args)) => commands::check::run(app, args),
+        Command::Plugin(PluginCommand::Test(args)) => commands::test::run(app, args),
         Command::Plan(args) => commands::plan::run(app, args),
         Command::Explain(args) => commands::explain::run(app, args),
         Command::Graph(args) => commands::graph::run(app, args),
@@ -172,6 +182,8 @@ fn run(app: &App, command: &Command) -> Result<u8, Failure> {
         Command::Dataset(args) => commands::dataset::run(app, args),
         Command::Model(args) => commands::model::run(app, args),
         Command::Backend(args) => commands::backend::run(app, args),
+        Command::Completions(args) => commands::completions::run(app, args),
+        Command::Man(args) => commands::man::run(app, args),
         Command::Schema(args) => commands::schema::run(app, args),
         Command::Worker(_) => Err(commands::worker::misused()),
         Command::Job => commands::agent_job::run(app),

@@ -8,8 +8,7 @@ use super::{Recording, Selection};
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Where to")]
 pub struct Stores {
-    /// Store archive and wheel there too: a name of the profile's storages, or a URL such as
-    /// `s3://BUCKET/FOLDER`; may be repeated
+    /// Store archive and wheel there too: a storage of the profile, or a URL; may be repeated
     #[arg(long, value_name = "NAME|URL")]
     pub storage: Vec<String>,
     /// Leave out the object stores that the workspace names
@@ -20,8 +19,7 @@ pub struct Stores {
 /// `synapse plugin upload`.
 #[derive(Debug, Args)]
 pub struct Upload {
-    /// Where to: a name of the profile's storages, or a URL such as `s3://BUCKET/FOLDER`; may be
-    /// repeated (default: what the workspace names)
+    /// A storage of the profile, or a URL; may be repeated (default: what the workspace names)
     #[arg(long, value_name = "NAME|URL")]
     pub storage: Vec<String>,
     /// Send without asking

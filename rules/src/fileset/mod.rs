@@ -11,7 +11,7 @@ use std::{
 };
 
 use rustix::fs::{Mode, OFlags};
-pub use walk::{FileSetError, Walk, scan};
+pub use walk::{FileSetError, Survey, Walk, scan, survey};
 
 use self::ignores::Level;
 

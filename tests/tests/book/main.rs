@@ -41,6 +41,7 @@ pages! {
     seeing: "docs/guide/seeing.md",
     start: "docs/guide/start.md",
     storage: "docs/guide/storage.md",
+    testing: "docs/guide/testing.md",
 }
 
 /// Runs the blocks of a page in their order.

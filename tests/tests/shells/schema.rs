@@ -70,6 +70,8 @@ fn the_copies_in_the_documentation_are_what_is_printed() {
         "workspace",
         "publish",
         "run",
+        "check",
+        "test",
         "doctor",
         "graph",
         "log",
