@@ -162,7 +162,10 @@ pub fn help(root: Command) -> String {
             .hide_default_value(true)
             .help("Colour the output: auto, always or never")
     });
-    let help = root.help_template(template).render_help();
+    let help = root
+        .term_width(COLUMNS)
+        .help_template(template)
+        .render_help();
     let help = help.ansi().to_string();
     // There is no longer one.
     help.replace(" (see more with '--help')", "")
