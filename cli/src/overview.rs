@@ -18,7 +18,9 @@ const GROUPS: [(&str, &[&str]); 6] = [
             "plugin test",
             "plugin check",
             "plugin update-config",
+            "plugin check",
             "plugin lock",
+            "plugin watch",
             "schema",
         ],
     ),
@@ -157,7 +159,10 @@ pub fn help(root: Command) -> String {
             .hide_default_value(true)
             .help("Colour the output: auto, always or never")
     });
-    let help = root.help_template(template).render_help();
+    let help = root
+        .term_width(COLUMNS)
+        .help_template(template)
+        .render_help();
     let help = help.ansi().to_string();
     // There is no longer one.
     help.replace(" (see more with '--help')", "")
