@@ -49,11 +49,13 @@ pub struct App {
     pub hook: Option<Hook>,
     /// It was said that others may read the saved tokens.
     pub warned: OnceLock<()>,
-    store: OnceLock<Arc<SqliteStore>>,
+    /// A save ends what runs, to start it again.
+    pub watched: bool,
+    store: Arc<OnceLock<Arc<SqliteStore>>>,
     /// The pool of connections, made on first use.
     pub(crate) http: OnceLock<Arc<Http>>,
     /// The ledger, opened on first use.
-    pub(crate) ledger: OnceLock<Arc<Ledger>>,
+    pub(crate) ledger: Arc<OnceLock<Arc<Ledger>>>,
 }
 
 /// Unix seconds.
@@ -82,7 +84,7 @@ impl App {
             Failure::environment("cwd", format!("cannot tell the current directory: {error}"))
                 .hint("it may have been deleted; change to another one")
         })?;
-        let (cancel, counters, store) = (Cancel::default(), Arc::default(), OnceLock::new());
+        let (cancel, counters, store) = (Cancel::default(), Arc::default(), Arc::default());
         Ok(Self {
             home,
             cwd,
@@ -93,10 +95,32 @@ impl App {
             variable,
             hook,
             warned: OnceLock::new(),
+            watched: false,
             store,
             http: OnceLock::new(),
-            ledger: OnceLock::new(),
+            ledger: Arc::default(),
         })
+    }
+
+    /// The same for one of many attempts, which can be ended without the others; store and ledger
+    /// stay open from one to the next.
+    pub fn attempt(&self) -> Self {
+        Self {
+            home: self.home.clone(),
+            cwd: self.cwd.clone(),
+            output: self.output.clone(),
+            cancel: Cancel::default(),
+            signals: Signals::default(),
+            counters: Arc::default(),
+            variable: self.variable,
+            hook: self.hook.clone(),
+            warned: self.warned.clone(),
+            watched: true,
+            store: Arc::clone(&self.store),
+            // Its requests end with the attempt.
+            http: OnceLock::new(),
+            ledger: Arc::clone(&self.ledger),
+        }
     }
 
     /// The store, opened on first use.

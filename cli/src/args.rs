@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 mod account;
 mod backend;
 mod data;
+mod dev;
 mod publish;
 mod run;
 mod stores;
@@ -15,6 +16,7 @@ pub use self::{
     account::*,
     backend::{Backend, BackendToken, Data, Scope, Serve},
     data::*,
+    dev::{Dev, DevPublish, DevRun, Watching},
     publish::*,
     run::*,
     stores::{Stores, Upload},
@@ -87,6 +89,9 @@ pub enum Command {
     /// Work on plugins
     #[command(subcommand)]
     Plugin(PluginCommand),
+    /// Run or publish a plugin again whenever a file of it is saved
+    #[command(subcommand)]
+    Dev(Dev),
     /// Show what a publish would run and why, without doing it
     #[command(after_help = "Example: synapse plan --all")]
     Plan(Plan),

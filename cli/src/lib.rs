@@ -18,6 +18,7 @@ pub mod select;
 pub mod signals;
 pub mod stores;
 pub mod terminal;
+pub mod watch;
 
 use std::{ffi::OsString, process::ExitCode, time::Instant};
 
@@ -26,7 +27,7 @@ use synapse_engine::{Failure, store::Hook};
 
 use self::{
     app::App,
-    args::{Cli, Command, PluginCommand},
+    args::{Cli, Command, Dev, PluginCommand},
     commands::choice::Choice,
     render::{Printer, error},
 };
@@ -136,6 +137,8 @@ fn run(app: &App, command: &Command) -> Result<u8, Failure> {
             commands::update_config::run(app, args)
         }
         Command::Plugin(PluginCommand::Lock(args)) => commands::lock::run(app, args),
+        Command::Dev(Dev::Run(args)) => commands::dev::run(app, args),
+        Command::Dev(Dev::Publish(args)) => commands::dev::publish(app, args),
         Command::Plan(args) => commands::plan::run(app, args),
         Command::Explain(args) => commands::explain::run(app, args),
         Command::Status(args) => commands::status::run(app, args),
@@ -156,7 +159,7 @@ fn run(app: &App, command: &Command) -> Result<u8, Failure> {
     }
 }
 
-fn report(
+pub(crate) fn report(
     output: &args::Output,
     name: &str,
     action: Option<&str>,

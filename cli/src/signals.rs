@@ -67,8 +67,13 @@ impl Signals {
 
     /// Asks a run to end, or all work where there is none; the second time a run is killed.
     pub fn end(&self, cancel: &Cancel) {
+        self.pass(Interrupt::End, cancel);
+    }
+
+    /// Gives a run a signal that somebody else has heard, or ends all work where there is none.
+    pub fn pass(&self, interrupt: Interrupt, cancel: &Cancel) {
         match self.with(|heard| heard.run.clone()) {
-            Some(run) => run(Interrupt::End),
+            Some(run) => run(interrupt),
             None => cancel.cancel(),
         }
     }

@@ -8,6 +8,7 @@ pub mod cache;
 pub mod choice;
 pub mod config;
 pub mod dataset;
+pub mod dev;
 pub mod doctor;
 mod execution;
 pub mod explain;

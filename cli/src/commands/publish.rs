@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Instant};
 use synapse_engine::{Failure, FailureKind};
 use synapse_rules::{
     publish::{Options, PluginReport, Publish, Status},
-    target::NOT_TRIED,
+    target::{NOT_TRIED, Target},
     version::Level,
 };
 
@@ -19,7 +19,7 @@ use crate::{
         error,
         progress::Live,
     },
-    select::{self, Otherwise},
+    select::{self, Otherwise, Selected},
     stores,
 };
 
@@ -48,6 +48,21 @@ pub fn run(app: &App, args: &args::Publish) -> Result<u8, Failure> {
         Err(failure) if args.dry_run && failure.code == "not-authenticated" => Vec::new(),
         targets => targets?,
     };
+    let (code, reports) = attempt(app, args, start, &selected, targets)?;
+    // Thousands of small frees that the end of the process does at once.
+    std::mem::forget(reports);
+    Ok(code)
+}
+
+/// Publishes what was selected, and tells of it; returns the exit code and what became of each
+/// plugin.
+pub(super) fn attempt(
+    app: &App,
+    args: &args::Publish,
+    start: Instant,
+    selected: &Selected,
+    targets: Vec<Arc<Target>>,
+) -> Result<(u8, Vec<PluginReport>), Failure> {
     let options = Options {
         debug: args.debug,
         bump: args.bump.map(|level| match level {
@@ -71,7 +86,7 @@ pub fn run(app: &App, args: &args::Publish) -> Result<u8, Failure> {
         Some(_) => Some(app::bump_lock(&app.home, &selected.root)?),
         None => None,
     };
-    let storing = stores::publishing(app, args, &selected, &session)?;
+    let storing = stores::publishing(app, args, selected, &session)?;
     let libraries = stores::libraries(app, &selected.root, &session)?;
     let publish = Publish {
         options: &options,
@@ -87,7 +102,7 @@ pub fn run(app: &App, args: &args::Publish) -> Result<u8, Failure> {
     let reports = publish.run(&selected.sources);
     live.finish();
     let reports = reports?;
-    warnings(app, &selected, &reports);
+    warnings(app, selected, &reports);
     notes(app, &reports);
     let elapsed = start.elapsed().as_millis() as u64;
     let code = exit_code(app, &reports);
@@ -112,7 +127,7 @@ pub fn run(app: &App, args: &args::Publish) -> Result<u8, Failure> {
         } else {
             live.value(&serde_json::json!({"event": "summary", "document": document}));
         }
-        return Ok(code);
+        return Ok((code, reports));
     }
     let mut printer = Printer::stdout(&app.output);
     if !app.output.quiet {
@@ -142,12 +157,10 @@ pub fn run(app: &App, args: &args::Publish) -> Result<u8, Failure> {
         let mut printer = Printer::stdout(&app.output);
         render::publish::summary(&mut printer, &totals, &names.join(" and "), elapsed);
     }
-    // Thousands of small frees that the end of the process does at once.
-    std::mem::forget(reports);
-    if code == 130 {
+    if code == 130 && !app.watched {
         printer.line("interrupted; run it again to go on where it stopped");
     }
-    Ok(code)
+    Ok((code, reports))
 }
 
 /// 0 when every plugin is published, 4 when some are, else the first failure's own code.

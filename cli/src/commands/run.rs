@@ -61,7 +61,8 @@ pub fn run(app: &App, choice: Choice<'_>, args: &args::RunOptions) -> Result<u8,
     let given = params::read(args.params.as_deref(), &app.cwd, io::stdin().lock())?;
     let (wanted, selected) = load(app, choice, args, given, limits)?;
     let root = &selected.root;
-    let live = Arc::new(LiveRun::new(&app.output, !args.no_debug));
+    let live = LiveRun::new(&app.output, !args.no_debug).watched(app.watched);
+    let live = Arc::new(live);
     warn(app, &wanted.plugin.head.warnings);
     live.line(view::head(
         "Plugin",

@@ -1,6 +1,7 @@
 //! Owns everything that is printed: text for people, JSON for programs, progress, errors.
 
 pub mod dataset;
+pub mod dev;
 pub mod document;
 pub mod error;
 pub mod failed;
