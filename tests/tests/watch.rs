@@ -384,6 +384,32 @@ fn many_files_at_once_are_one_burst_or_a_few() {
 }
 
 #[test]
+fn what_was_lost_is_looked_for() {
+    let (space, watch) = published();
+    // More events than the system keeps, while nobody takes them.
+    let most = fs::read_to_string("/proc/sys/fs/inotify/max_queued_events").expect("a number");
+    let most: usize = most.trim().parse().expect("a number");
+    watch.signal(Signal::STOP);
+    let noise = ["plugins/p0/a.log", "plugins/p0/b.log"];
+    for path in noise {
+        space.write(path, "");
+    }
+    for _ in 0..=most / 2 {
+        for path in noise {
+            append(&space, path, "");
+        }
+    }
+    append(&space, "plugins/p1/README.md", "lost\n");
+    save(&space, "plugins/p1/plugin/later/a.py", "1\n");
+    watch.signal(Signal::CONT);
+    assert_eq!(watch.changed(), ["tiny-1: README.md, plugin/later/a.py"]);
+    watch.attempt(2);
+    append(&space, "plugins/p1/plugin/later/a.py", "2\n");
+    assert_eq!(watch.changed(), ["tiny-1: plugin/later/a.py"]);
+    watch.interrupt();
+}
+
+#[test]
 fn where_nobody_tells_folders_are_listed() {
     let space = Space::tiny(PROGRAM, 2);
     let watch = Watch::start(&space, &[ALL, &["--poll"]].concat());

@@ -141,7 +141,9 @@ pub(super) fn attempt(
             );
         } else {
             let verbose = app.output.verbose;
-            render::publish::plugins(&mut printer, &reports, targets.len(), verbose);
+            // A watch has told why.
+            let why = !app.watched || verbose;
+            render::publish::plugins(&mut printer, &reports, targets.len(), verbose, why);
             let wheels = storing.is_some_and(|storing| storing.wheels.is_some());
             render::upload::objects(&mut printer, &reports, wheels && verbose);
         }

@@ -62,8 +62,15 @@ pub fn to(stage: &Stage, targets: usize) -> String {
     target.map_or_else(String::new, |target| format!("to {target}: "))
 }
 
-/// One line a plugin, and its stages where they were asked for.
-pub fn plugins(printer: &mut Printer, reports: &[PluginReport], targets: usize, verbose: bool) {
+/// One line a plugin, with the reason where it is not known already, and its stages where they
+/// were asked for.
+pub fn plugins(
+    printer: &mut Printer,
+    reports: &[PluginReport],
+    targets: usize,
+    verbose: bool,
+    why: bool,
+) {
     let mut text = String::new();
     for report in reports {
         if report.status == Status::UpToDate && reports.len() > FEW && !verbose {
@@ -80,7 +87,7 @@ pub fn plugins(printer: &mut Printer, reports: &[PluginReport], targets: usize, 
         }
         // What changed in files says more than what that did to the configuration.
         let ahead = |stage: &&Stage| !matches!(stage.stage, "inspect" | "sync");
-        let why =
+        let reason =
             report
                 .stages
                 .iter()
@@ -93,8 +100,8 @@ pub fn plugins(printer: &mut Printer, reports: &[PluginReport], targets: usize, 
                     Decision::Run(reasons) if !reasons.is_empty() => Some(reason::summary(reasons)),
                     _ => None,
                 });
-        if let Some(why) = why.filter(|_| sent) {
-            let _ = write!(line, "  {}", paint(DIM, why));
+        if let Some(reason) = reason.filter(|_| sent && why) {
+            let _ = write!(line, "  {}", paint(DIM, reason));
         }
         let _ = writeln!(text, "{line}");
         if targets > 1 && report.status != Status::UpToDate {

@@ -3,6 +3,11 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
+/// More events than a save makes: somebody writes many files, and may pause between them.
+const MANY: usize = 40;
+/// So many times as long it must be quiet then.
+const LONGER: u32 = 4;
+
 /// Things that happened in one go. It reads no clock: moments are counted from any start.
 #[derive(Debug)]
 pub struct Burst<T> {
@@ -10,17 +15,20 @@ pub struct Burst<T> {
     longest: Duration,
     began: Option<Duration>,
     last: Duration,
+    events: usize,
     things: BTreeSet<T>,
 }
 
 impl<T: Ord> Burst<T> {
-    /// One that is over after `quiet` without an event, or `longest` after its first.
+    /// One that is over after `quiet` without an event (longer, when there are many), or `longest`
+    /// after its first.
     pub fn new(quiet: Duration, longest: Duration) -> Self {
         Self {
             quiet,
             longest,
             began: None,
             last: Duration::ZERO,
+            events: 0,
             things: BTreeSet::new(),
         }
     }
@@ -28,6 +36,7 @@ impl<T: Ord> Burst<T> {
     /// Something happened.
     pub fn note(&mut self, things: impl IntoIterator<Item = T>, now: Duration) {
         for thing in things {
+            self.events += 1;
             self.things.insert(thing);
             self.began.get_or_insert(now);
             self.last = now;
@@ -36,13 +45,19 @@ impl<T: Ord> Burst<T> {
 
     /// How long it is until it is over, nothing when nothing happened; zero when it is.
     pub fn due(&self, now: Duration) -> Option<Duration> {
-        let end = (self.last + self.quiet).min(self.began? + self.longest);
+        let quiet = if self.events > MANY {
+            self.quiet * LONGER
+        } else {
+            self.quiet
+        };
+        let end = (self.last + quiet).min(self.began? + self.longest);
         Some(end.saturating_sub(now))
     }
 
     /// What happened; the next event begins another.
     pub fn take(&mut self) -> BTreeSet<T> {
         self.began = None;
+        self.events = 0;
         std::mem::take(&mut self.things)
     }
 }
@@ -75,6 +90,21 @@ mod tests {
         assert_eq!(taken, ["4913", "train.py", "train.py~"]);
         assert_eq!(burst.due(ms(901)), None);
         assert!(burst.take().is_empty());
+    }
+
+    #[test]
+    fn many_files_may_take_their_time() {
+        let mut burst = Burst::new(QUIET, LONGEST);
+        for number in 0..100 {
+            burst.note([number], ms(100));
+        }
+        assert_eq!(burst.due(ms(140)), Some(ms(60)));
+        burst.note([100], ms(180));
+        assert_eq!(burst.due(ms(279)), Some(ms(1)));
+        assert_eq!(burst.due(ms(280)), Some(ms(0)));
+        assert_eq!(burst.take().len(), 101);
+        burst.note([1], ms(300));
+        assert_eq!(burst.due(ms(300)), Some(QUIET), "the next is a save again");
     }
 
     #[test]
