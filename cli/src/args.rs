@@ -6,19 +6,23 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 mod account;
 mod backend;
+mod create;
 mod data;
 mod dev;
 mod publish;
 mod run;
+mod shells;
 mod stores;
 
 pub use self::{
     account::*,
     backend::{Backend, BackendToken, Data, Scope, Serve},
+    create::Create,
     data::*,
     dev::{Dev, DevPublish, DevRun, Watching},
     publish::*,
     run::*,
+    shells::*,
     stores::{Stores, Upload},
 };
 
@@ -138,6 +142,11 @@ pub enum Command {
     /// The backend of this machine
     #[command(subcommand)]
     Backend(Backend),
+    /// Print the JSON Schema of config.yaml, of a workspace or of a command's --json, for editors
+    #[command(
+        after_help = "Examples:\n  synapse schema\n  synapse schema config --output .synapse/config.schema.json\n  synapse schema workspace"
+    )]
+    Schema(Schema),
     /// The Python worker: not for people
     #[command(name = "__worker", hide = true)]
     Worker(Worker),
@@ -155,6 +164,11 @@ pub enum Command {
 /// Commands on plugins.
 #[derive(Debug, Subcommand)]
 pub enum PluginCommand {
+    /// Make a new plugin from a template
+    #[command(
+        after_help = "Examples:\n  synapse plugin create\n  synapse plugin create --name \"YOLOv8 Object Detection\" --code yolov8 --category neural_net --path ./plugins\n  synapse plugin create --name Report --yes --template git@git.example.com:team/template.git#v2"
+    )]
+    Create(Create),
     /// Publish plugins
     #[command(
         after_help = "Examples:\n  synapse plugin publish --dry-run\n  synapse plugin publish --all --local\n  synapse plugin publish --all --bump patch"

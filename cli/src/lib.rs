@@ -122,6 +122,7 @@ fn joined(words: &[&str]) -> String {
 
 fn run(app: &App, command: &Command) -> Result<u8, Failure> {
     match command {
+        Command::Plugin(PluginCommand::Create(args)) => commands::create::run(app, args),
         Command::Plugin(PluginCommand::Publish(args)) => commands::publish::run(app, args),
         Command::Plugin(PluginCommand::Run(args)) => {
             commands::run::run(app, Choice::Named(&args.action), &args.options)
@@ -153,6 +154,7 @@ fn run(app: &App, command: &Command) -> Result<u8, Failure> {
         Command::Dataset(args) => commands::dataset::run(app, args),
         Command::Model(args) => commands::model::run(app, args),
         Command::Backend(args) => commands::backend::run(app, args),
+        Command::Schema(args) => commands::schema::run(app, args),
         Command::Worker(_) => Err(commands::worker::misused()),
         Command::Job => commands::agent_job::run(app),
         Command::Config { path } => commands::config::run(app, path),

@@ -8,6 +8,7 @@ pub mod checksum;
 pub mod client;
 pub mod config;
 pub mod counters;
+pub mod create;
 pub mod digests;
 pub mod environment;
 pub mod fileset;

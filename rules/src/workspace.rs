@@ -12,6 +12,7 @@ use globset::{GlobBuilder, GlobMatcher};
 
 use crate::config::{
     diagnostic::{Diagnostic, Severity, quote},
+    keys,
     reader::Reader,
     source::Problem,
     yaml,
@@ -21,8 +22,6 @@ use crate::config::{
 pub const FILE: &str = "synapse-workspace.yaml";
 /// Names of a plugin's config file.
 pub const CONFIG_FILES: [&str; 2] = ["config.yaml", "synapse.yaml"];
-
-const KEYS: [&str; 5] = ["members", "variants", "libraries", "storage", "defaults"];
 
 /// A workspace.
 #[derive(Clone)]
@@ -110,12 +109,12 @@ pub fn parse(bytes: &[u8], file: &str, root: &Path) -> Parsed {
     let mut workspace = None;
     if let Some(node) = &document.root {
         if node.as_mapping().is_some() {
-            let reader = &mut Reader::new(node, String::new(), &mut problems);
-            let found = reader.required("members", &KEYS).is_some();
+            let reader = &mut Reader::new(node, String::new(), keys::WORKSPACE, &mut problems);
+            let found = reader.required("members").is_some();
             let texts = reader.texts("members", false);
             let stores = reader.texts("storage", false);
             let libraries = reader.texts("libraries", false);
-            reader.near_misses(&KEYS, &["members"]);
+            reader.near_misses();
             let mut members = Vec::with_capacity(texts.len());
             let mut spans = Vec::with_capacity(texts.len());
             let mut check = |kind: &str, text: &str, span: Range<usize>| {
@@ -171,6 +170,11 @@ pub fn parse(bytes: &[u8], file: &str, root: &Path) -> Parsed {
 }
 
 impl Workspace {
+    /// Where the last member's pattern stands in the file.
+    pub(crate) fn last_member(&self) -> Option<Range<usize>> {
+        self.spans.last().cloned()
+    }
+
     /// The mistake of naming an object store that no profile knows, at its place. `bytes` is the
     /// file that was parsed.
     pub fn unknown_storage(&self, index: usize, bytes: &[u8], file: &str) -> Vec<Diagnostic> {
@@ -211,6 +215,48 @@ impl Workspace {
             .collect();
         let document = yaml::parse(bytes, file);
         document.source.diagnose(problems, &document.secrets)
+    }
+}
+
+/// Whether patterns take a folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Taken {
+    /// This one does.
+    By(String),
+    /// None does.
+    No,
+    /// This one excludes it.
+    Excluded(String),
+    /// A folder of this name is never entered.
+    Hidden(String),
+}
+
+/// Whether the patterns would take a plugin in the folder `place`, which need not be there.
+pub fn takes(patterns: &[String], place: &str) -> Taken {
+    let mut compiled = Vec::new();
+    for text in patterns {
+        match Pattern::new(text) {
+            Ok(pattern) => compiled.push(pattern),
+            Err(_) => return Taken::No,
+        }
+    }
+    let mut states: States = (0..compiled.len()).map(|pattern| (pattern, 0)).collect();
+    let ended = |&(pattern, at): &(usize, usize)| at == compiled[pattern].segments.len();
+    for name in place.split('/') {
+        if !enterable(name) {
+            return Taken::Hidden(name.to_owned());
+        }
+        states = step(&compiled, &states, name, false);
+        let out = states
+            .iter()
+            .find(|state| ended(state) && compiled[state.0].exclude);
+        if let Some(&(pattern, _)) = out {
+            return Taken::Excluded(patterns[pattern].clone());
+        }
+    }
+    match states.iter().find(|state| ended(state)) {
+        Some(&(pattern, _)) => Taken::By(patterns[pattern].clone()),
+        None => Taken::No,
     }
 }
 
@@ -417,7 +463,7 @@ impl Walk<'_> {
             });
         }
         for (name, link) in folders {
-            let next = self.step(&states, &name, link);
+            let next = step(&self.patterns, &states, &name, link);
             if next.is_empty() || (link && !self.stays_inside(&full.join(&name))) {
                 continue;
             }
@@ -431,46 +477,46 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// The states after entering a directory. A link is never entered by `**`: it may lead to a
-    /// directory above.
-    fn step(&self, states: &States, name: &str, link: bool) -> States {
-        let mut next = States::new();
-        for &(pattern, at) in states {
-            let segments = &self.patterns[pattern].segments;
-            match segments.get(at) {
-                Some(Segment::Literal(literal)) if literal == name => {
-                    next.insert((pattern, at + 1));
-                }
-                Some(Segment::Glob(glob)) if glob.is_match(name) => {
-                    next.insert((pattern, at + 1));
-                }
-                None | Some(Segment::Literal(_) | Segment::Glob(_)) => {}
-                Some(Segment::Deep) if link => {}
-                Some(Segment::Deep) => {
-                    next.insert((pattern, at));
-                    // At the end it names every directory below, not the one it starts from.
-                    if at + 1 == segments.len() {
-                        next.insert((pattern, at + 1));
-                    }
-                    match segments.get(at + 1) {
-                        Some(Segment::Literal(literal)) if literal == name => {
-                            next.insert((pattern, at + 2));
-                        }
-                        Some(Segment::Glob(glob)) if glob.is_match(name) => {
-                            next.insert((pattern, at + 2));
-                        }
-                        _ => {}
-                    }
-                }
-            }
-        }
-        next
-    }
-
     fn stays_inside(&self, path: &Path) -> bool {
         path.canonicalize()
             .is_ok_and(|real| real.is_dir() && real.starts_with(&self.real_root))
     }
+}
+
+/// The states after entering a directory. A link is never entered by `**`: it may lead to a
+/// directory above.
+fn step(patterns: &[Pattern], states: &States, name: &str, link: bool) -> States {
+    let mut next = States::new();
+    for &(pattern, at) in states {
+        let segments = &patterns[pattern].segments;
+        match segments.get(at) {
+            Some(Segment::Literal(literal)) if literal == name => {
+                next.insert((pattern, at + 1));
+            }
+            Some(Segment::Glob(glob)) if glob.is_match(name) => {
+                next.insert((pattern, at + 1));
+            }
+            None | Some(Segment::Literal(_) | Segment::Glob(_)) => {}
+            Some(Segment::Deep) if link => {}
+            Some(Segment::Deep) => {
+                next.insert((pattern, at));
+                // At the end it names every directory below, not the one it starts from.
+                if at + 1 == segments.len() {
+                    next.insert((pattern, at + 1));
+                }
+                match segments.get(at + 1) {
+                    Some(Segment::Literal(literal)) if literal == name => {
+                        next.insert((pattern, at + 2));
+                    }
+                    Some(Segment::Glob(glob)) if glob.is_match(name) => {
+                        next.insert((pattern, at + 2));
+                    }
+                    _ => {}
+                }
+            }
+        }
+    }
+    next
 }
 
 fn enterable(name: &str) -> bool {

@@ -7,6 +7,7 @@ pub mod proxy;
 pub mod pythons;
 mod run;
 mod space;
+pub mod tmux;
 mod tree;
 pub mod wheels;
 

@@ -15,9 +15,10 @@ const CARGO_DENY: &str = "0.20.2";
 /// The second S3 server of the tests, which checks signatures and checksums in code of its own.
 const S3S: &str = "0.14.1";
 /// Programs that tests start, and what for.
-const NEEDED: [(&str, &str); 3] = [
+const NEEDED: [(&str, &str); 4] = [
     ("git", "the tests make repositories"),
     ("python3", "the tests read archives with its zipfile"),
+    ("tmux", "the tests look at terminals with it"),
     ("unzip", "the tests check archives with it"),
 ];
 

@@ -1,5 +1,6 @@
 //! Owns everything that is printed: text for people, JSON for programs, progress, errors.
 
+pub mod create;
 pub mod dataset;
 pub mod dev;
 pub mod document;

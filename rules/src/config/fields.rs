@@ -8,25 +8,14 @@ use pep440_rs::VersionSpecifiers;
 use super::{
     diagnostic::quote,
     entrypoint::{self, Entrypoint},
-    model::{ALLOW_SECRETS, Action, Requires, Task},
+    keys,
+    model::{Action, Requires, Task},
     node::{Node, Style, Value},
     reader::{Reader, wrong_type},
     scalar::Plain,
     source::{Problem, Source},
 };
 use crate::version::{Version, VersionError};
-
-/// Keys of an action.
-const ACTION_KEYS: [&str; 8] = [
-    "entrypoint",
-    "method",
-    "description",
-    "input_type",
-    "output_type",
-    "hyperparameters",
-    "ui_schema",
-    "serve_options",
-];
 
 pub(super) fn owned(texts: &[(&str, &Node)]) -> Vec<String> {
     texts.iter().map(|(text, _)| (*text).to_owned()).collect()
@@ -245,14 +234,19 @@ pub(super) fn deprecated(reader: &mut Reader<'_, '_>, old: &str, new: &str) {
 pub(super) fn requires(reader: &mut Reader<'_, '_>) -> Requires {
     let mut requires = Requires::default();
     if let Some(node) = reader.mapping("requires") {
-        let inner = &mut Reader::new(node, "requires.".to_owned(), reader.problems);
+        let inner = &mut Reader::new(
+            node,
+            "requires.".to_owned(),
+            keys::REQUIRES,
+            reader.problems,
+        );
         let mut take = |key| inner.get(key).and_then(|value| inner.specifier(key, value));
         requires = Requires {
             sdk: take("sdk"),
             python: take("python"),
             cuda: take("cuda"),
         };
-        inner.near_misses(&["sdk", "python", "cuda"], &[]);
+        inner.near_misses();
     }
     requires
 }
@@ -262,7 +256,7 @@ pub(super) fn dependencies(reader: &mut Reader<'_, '_>) -> BTreeMap<String, Vers
     let Some(node) = reader.mapping("dependencies") else {
         return dependencies;
     };
-    let inner = &mut Reader::new(node, "dependencies.".to_owned(), reader.problems);
+    let inner = &mut Reader::new(node, "dependencies.".to_owned(), &[], reader.problems);
     for (key, value) in node.as_mapping().unwrap_or_default() {
         if let Some(code) = key.key_text()
             && let Some(specifier) = inner.specifier(&code, value)
@@ -274,7 +268,7 @@ pub(super) fn dependencies(reader: &mut Reader<'_, '_>) -> BTreeMap<String, Vers
 }
 
 pub(super) fn allow_secrets(reader: &mut Reader<'_, '_>) -> Vec<String> {
-    let texts = reader.texts(ALLOW_SECRETS, false);
+    let texts = reader.texts("allow_secrets", false);
     for (text, value) in &texts {
         if text.is_empty() || globset::Glob::new(text).is_err() {
             let message = match *text {
@@ -346,22 +340,22 @@ fn action(problems: &mut Vec<Problem>, key: &Node, value: &Node) -> Option<Actio
         ));
         return None;
     }
-    let reader = &mut Reader::new(value, format!("actions.{name}."), problems);
+    let reader = &mut Reader::new(value, format!("actions.{name}."), keys::ACTION, problems);
     let method = reader.word("method");
     let description = reader.string("description");
     let input_type = reader.string("input_type");
     let output_type = reader.string("output_type");
     reader.mapping("hyperparameters");
     reader.mapping("serve_options");
-    reader.near_misses(&ACTION_KEYS, &["entrypoint"]);
+    reader.boolean("cacheable");
+    reader.near_misses();
     let near = value
         .as_mapping()
         .unwrap_or_default()
         .iter()
         .find_map(|(key, _)| {
-            let text = key.as_text().filter(|text| !ACTION_KEYS.contains(text))?;
-            (super::suggest::nearest(text, ACTION_KEYS) == Some("entrypoint"))
-                .then_some((key, text))
+            let text = key.as_text().filter(|text| *text != "entrypoint")?;
+            (reader.nearest(text) == Some("entrypoint")).then_some((key, text))
         });
     let Some(target) = reader.get("entrypoint") else {
         let message = format!("the action {} has no entrypoint", quote(&name));

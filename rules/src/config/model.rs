@@ -12,6 +12,7 @@ use super::{
         actions, allow_secrets, code, dependencies, deprecated, env, inner_span, owned, requires,
         tasks, variant, version,
     },
+    keys::{self, README, WHEELS},
     reader::Reader,
     source::{Problem, Source},
     vocabulary::{Category, DataType, Method, PackageManager, SmartTool},
@@ -19,37 +20,6 @@ use super::{
 };
 use crate::version::Version;
 
-/// Keys of the top level.
-const KEYS: [&str; 24] = [
-    "name",
-    "code",
-    "version",
-    "category",
-    "actions",
-    "variant",
-    "description",
-    "readme",
-    "package_manager",
-    "package_manager_options",
-    "wheels_dir",
-    "env",
-    "runtime_env",
-    "data_type",
-    "tasks",
-    "supported_data_types",
-    "supported_data_type",
-    "annotation_category",
-    "annotation_type",
-    "smart_tool",
-    "smart_tool_type",
-    "requires",
-    "dependencies",
-    "tags",
-];
-/// Our own key of the top level.
-pub(super) const ALLOW_SECRETS: &str = "allow_secrets";
-/// Keys without which a config is not complete.
-const REQUIRED: [&str; 5] = ["name", "code", "version", "category", "actions"];
 /// What a config.yaml says.
 #[derive(Clone)]
 pub struct Config {
@@ -208,10 +178,9 @@ pub fn parse(bytes: &[u8], file: &str) -> Parsed {
 
 /// Every field is read before any missing one ends it, so that all problems are found.
 fn read(root: &Node, source: &Source<'_>, problems: &mut Vec<Problem>) -> Option<Config> {
-    let reader = &mut Reader::new(root, String::new(), problems);
-    let known: Vec<&str> = KEYS.into_iter().chain([ALLOW_SECRETS]).collect();
+    let reader = &mut Reader::new(root, String::new(), keys::CONFIG, problems);
 
-    let name = reader.required("name", &known).and_then(|value| {
+    let name = reader.required("name").and_then(|value| {
         let (text, _) = reader.text_of("name", value)?;
         if text.trim().is_empty() {
             let problem = Problem::error("config-missing-field", value.span(), "`name` is empty");
@@ -220,17 +189,17 @@ fn read(root: &Node, source: &Source<'_>, problems: &mut Vec<Problem>) -> Option
         Some(text.to_owned())
     });
     let code = reader
-        .required("code", &known)
+        .required("code")
         .and_then(|value| code(reader, value));
     let version = reader
-        .required("version", &known)
+        .required("version")
         .and_then(|value| version(reader, value));
-    let category = reader.required("category", &known).and_then(|value| {
+    let category = reader.required("category").and_then(|value| {
         let (text, _) = reader.text_of("category", value)?;
         reader.word_of(text, value)
     });
     let actions = reader
-        .required("actions", &known)
+        .required("actions")
         .map(|value| actions(reader, value));
     let variant = variant(reader);
     let description = reader.string("description");
@@ -262,7 +231,7 @@ fn read(root: &Node, source: &Source<'_>, problems: &mut Vec<Problem>) -> Option
     let dependencies = dependencies(reader);
     let tags = owned(&reader.texts("tags", false));
     let allow_secrets = allow_secrets(reader);
-    reader.near_misses(&known, &REQUIRED);
+    reader.near_misses();
 
     let (version, version_node) = version?;
     Some(Config {
@@ -272,10 +241,10 @@ fn read(root: &Node, source: &Source<'_>, problems: &mut Vec<Problem>) -> Option
         variant,
         category: category?,
         description,
-        readme: readme.unwrap_or_else(|| "README.md".to_owned()),
+        readme: readme.unwrap_or_else(|| README.to_owned()),
         package_manager: package_manager.unwrap_or(PackageManager::Pip),
         package_manager_options: owned(&options),
-        wheels_dir: wheels_dir.unwrap_or_else(|| "wheels".to_owned()),
+        wheels_dir: wheels_dir.unwrap_or_else(|| WHEELS.to_owned()),
         env,
         runtime_env,
         data_type,

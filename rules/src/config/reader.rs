@@ -3,6 +3,8 @@
 
 use super::{
     diagnostic::{quote, short},
+    keys::Key,
+    scalar::Plain,
     source::Problem,
     suggest::nearest,
     vocabulary::Word,
@@ -15,24 +17,42 @@ pub(crate) struct Reader<'n, 'p> {
     pub(crate) problems: &'p mut Vec<Problem>,
     /// What stands before a key in messages: nothing, or `actions.train.`.
     prefix: String,
+    /// The keys that are known.
+    keys: &'static [Key],
 }
 
 impl<'n, 'p> Reader<'n, 'p> {
-    pub(crate) fn new(node: &'n Node, prefix: String, problems: &'p mut Vec<Problem>) -> Self {
+    pub(crate) fn new(
+        node: &'n Node,
+        prefix: String,
+        keys: &'static [Key],
+        problems: &'p mut Vec<Problem>,
+    ) -> Self {
         Self {
             node,
             problems,
             prefix,
+            keys,
         }
     }
 
     /// The value of a key; null counts as absent.
     pub(crate) fn get(&self, key: &str) -> Option<&'n Node> {
+        debug_assert!(self.knows(key), "{key} is read, but is none of the keys");
         self.node.get(key).filter(|value| !value.is_null())
     }
 
+    fn knows(&self, key: &str) -> bool {
+        self.keys.iter().any(|known| known.name == key)
+    }
+
+    /// The key that was probably meant.
+    pub(crate) fn nearest(&self, text: &str) -> Option<&'static str> {
+        nearest(text, self.keys.iter().map(|known| known.name))
+    }
+
     /// The value of a key that must be there. A key that looks like a misspelling of it is named.
-    pub(crate) fn required(&mut self, key: &str, known: &[&str]) -> Option<&'n Node> {
+    pub(crate) fn required(&mut self, key: &str) -> Option<&'n Node> {
         if let Some(value) = self.get(key) {
             return Some(value);
         }
@@ -44,8 +64,7 @@ impl<'n, 'p> Reader<'n, 'p> {
             Problem::error(code, own.span(), format!("{name} has no value"))
         } else if let Some((near, text)) = pairs.iter().take(200).find_map(|(k, _)| {
             let text = k.as_text()?;
-            (!known.contains(&text) && nearest(text, known.iter().copied()) == Some(key))
-                .then_some((k, text))
+            (!self.knows(text) && self.nearest(text) == Some(key)).then_some((k, text))
         }) {
             Problem::error(code, near.span(), format!("{name} is missing"))
                 .hint(format!("rename {} to `{key}`", quote(text)))
@@ -59,19 +78,23 @@ impl<'n, 'p> Reader<'n, 'p> {
         None
     }
 
-    /// Warns of keys that are not known but nearly are. `required` ones have been reported.
-    pub(crate) fn near_misses(&mut self, known: &[&str], required: &[&str]) {
+    /// Warns of keys that are not known but nearly are. Required ones have been reported.
+    pub(crate) fn near_misses(&mut self) {
         // Comparing names is slow; a mapping with more keys than this was not typed by a person.
         for (key, _) in self.node.as_mapping().unwrap_or_default().iter().take(200) {
             let Some(text) = key.as_text() else { continue };
-            if known.contains(&text) {
+            if self.knows(text) {
                 continue;
             }
-            let Some(near) = nearest(text, known.iter().copied()) else {
+            let mut keys = self.keys.iter();
+            let Some(near) = self
+                .nearest(text)
+                .and_then(|near| keys.find(|key| key.name == near))
+            else {
                 continue;
             };
-            let there = self.node.get(near).is_some();
-            if there || required.contains(&near) {
+            let near_is_there = self.node.get(near.name).is_some();
+            if near_is_there || near.required {
                 continue;
             }
             let name = quote(&format!("{}{text}", self.prefix));
@@ -81,8 +104,19 @@ impl<'n, 'p> Reader<'n, 'p> {
                     key.span(),
                     format!("unknown key {name}"),
                 )
-                .hint(format!("did you mean `{near}`?")),
+                .hint(format!("did you mean `{}`?", near.name)),
             );
+        }
+    }
+
+    /// Reports what is neither `true` nor `false` under a key.
+    pub(crate) fn boolean(&mut self, key: &str) {
+        if let Some(value) = self.get(key)
+            && !value
+                .as_scalar()
+                .is_some_and(|scalar| matches!(scalar.meaning, Plain::Bool(_)))
+        {
+            self.wrong(key, value, "true or false");
         }
     }
 

@@ -13,6 +13,9 @@ pub trait Word: Copy + 'static {
     /// As written in a file.
     fn as_str(self) -> &'static str;
 
+    /// What it means, in a few words.
+    fn meaning(self) -> &'static str;
+
     /// The word with this spelling.
     fn from_word(text: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|word| word.as_str() == text)
@@ -21,12 +24,12 @@ pub trait Word: Copy + 'static {
 
 macro_rules! words {
     ($(#[$doc:meta])* $type:ident, $name:literal, {
-        $($(#[$variant_doc:meta])* $variant:ident = $text:literal,)*
+        $(#[doc = $meaning:literal] $variant:ident = $text:literal,)*
     }) => {
         $(#[$doc])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         pub enum $type {
-            $($(#[$variant_doc])* #[serde(rename = $text)] $variant,)*
+            $(#[doc = $meaning] #[serde(rename = $text)] $variant,)*
         }
 
         impl Word for $type {
@@ -36,6 +39,12 @@ macro_rules! words {
             fn as_str(self) -> &'static str {
                 match self {
                     $(Self::$variant => $text,)*
+                }
+            }
+
+            fn meaning(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $meaning.trim(),)*
                 }
             }
         }

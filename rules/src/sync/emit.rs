@@ -107,7 +107,7 @@ fn float_text(float: f64) -> String {
 }
 
 /// A text, quoted where it must be.
-pub(super) fn text(text: &str, flow: bool) -> String {
+pub(crate) fn text(text: &str, flow: bool) -> String {
     if is_plain(text, flow) {
         text.to_owned()
     } else {

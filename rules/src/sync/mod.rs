@@ -11,6 +11,7 @@ mod rules;
 use serde::{Deserialize, Serialize};
 
 pub use edit::{Refused, edit};
+pub(crate) use emit::text as yaml_text;
 pub use rule::{RULE, Stages, SyncNode, Synced, applied, bytes, refused, stages, synced};
 pub use rules::{Change, Wanted, wanted};
 

@@ -44,7 +44,9 @@ pub fn wanted(json: &Json, inspection: &Inspection) -> Wanted {
                 });
             }
         }
-        for (name, described) in &inspection.found {
+        // A serve class that names no action is what a deployment deploys.
+        let is_action = |own: &(&String, &Described)| !own.1.serves || own.1.action_name.is_some();
+        for (name, described) in inspection.found.iter().filter(is_action) {
             let mut value = Json::Object(Map::new());
             let mut own = vec!["new".to_owned()];
             own.extend(action(name, &mut value, described));

@@ -18,7 +18,7 @@ from synapse_sdk.plugins.actions.dataset.models import (
 )
 from synapse_sdk.plugins.errors import PluginError
 from synapse_sdk.plugins.log_messages import LogMessageCode
-from synapse_sdk.plugins.types import YOLODataset
+from synapse_sdk.plugins.types import DataType, YOLODataset
 from synapse_sdk.utils.converters import normal_format
 from synapse_sdk.utils.converters.yolo import find_description
 
@@ -30,7 +30,7 @@ class DatasetAction(BackendHelpers, BaseAction[DatasetParams]):
     converting them is not promised yet and is refused.
     """
 
-    output_type = YOLODataset
+    output_type: ClassVar[type[DataType] | None] = YOLODataset
     result_model = DatasetResult
     progress: ClassVar[type[DatasetProgressCategories]] = DatasetProgressCategories
 

@@ -1,0 +1,1 @@
+"""A classifier of rows of numbers: trained, tested, deployed."""

@@ -1,0 +1,1 @@
+"""A box around what was clicked on."""

@@ -1,0 +1,4 @@
+//! What serves editors, shells and hooks: schemas, completions, manual pages, help, checks, tests.
+#![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
+
+mod schema;
