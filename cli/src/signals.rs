@@ -70,12 +70,15 @@ impl Signals {
         self.pass(Interrupt::End, cancel);
     }
 
-    /// Gives a run a signal that somebody else has heard, or ends all work where there is none.
-    pub fn pass(&self, interrupt: Interrupt, cancel: &Cancel) {
-        match self.with(|heard| heard.run.clone()) {
+    /// Gives a run a signal that somebody else has heard, or ends all work where there is none;
+    /// whether there was a run.
+    pub fn pass(&self, interrupt: Interrupt, cancel: &Cancel) -> bool {
+        let run = self.with(|heard| heard.run.clone());
+        match &run {
             Some(run) => run(interrupt),
             None => cancel.cancel(),
         }
+        run.is_some()
     }
 
     fn take(&self, origin: &Origin, cancel: &Cancel) {
@@ -100,6 +103,11 @@ impl Drop for Diverted {
     fn drop(&mut self) {
         self.0.with(|heard| heard.run = None);
     }
+}
+
+/// Ends the process at once, which every step survives.
+pub fn exit() {
+    signal_hook::low_level::exit(INTERRUPTED);
 }
 
 /// A terminal's Ctrl-C comes from the system and goes to all that run in the foreground; what

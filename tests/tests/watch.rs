@@ -83,7 +83,11 @@ impl Watch {
         let told = plugins.iter().map(|plugin| {
             let paths = plugin["paths"].as_array().expect("paths");
             let paths: Vec<&str> = paths.iter().filter_map(Value::as_str).collect();
-            format!("{}: {}", plugin["plugin"].as_str().expect("a code"), paths.join(", "))
+            format!(
+                "{}: {}",
+                plugin["plugin"].as_str().expect("a code"),
+                paths.join(", ")
+            )
         });
         told.collect()
     }
@@ -133,7 +137,10 @@ fn save(space: &Space, path: &str, text: &str) {
 
 /// Adds to a file in place.
 fn append(space: &Space, path: &str, text: &str) {
-    let mut file = File::options().append(true).open(space.path(path)).expect("a file");
+    let mut file = File::options()
+        .append(true)
+        .open(space.path(path))
+        .expect("a file");
     file.write_all(text.as_bytes()).expect("written");
 }
 
@@ -248,7 +255,11 @@ fn excluded_folders_are_not_watched() {
     use std::os::unix::fs::MetadataExt;
 
     let space = Space::tiny(PROGRAM, 1);
-    let hidden = ["plugins/p0/.venv/lib", "plugins/p0/node_modules/a", "plugins/p0/plugin/__pycache__"];
+    let hidden = [
+        "plugins/p0/.venv/lib",
+        "plugins/p0/node_modules/a",
+        "plugins/p0/plugin/__pycache__",
+    ];
     for folder in hidden {
         space.write(&format!("{folder}/x"), "x");
     }
@@ -263,7 +274,10 @@ fn excluded_folders_are_not_watched() {
     for path in ["plugins", "plugins/p0", "plugins/p0/plugin"] {
         assert!(has(path), "{path}: {watched:#?}");
     }
-    for path in hidden.into_iter().chain(["plugins/p0/.venv", "plugins/p0/node_modules"]) {
+    for path in hidden
+        .into_iter()
+        .chain(["plugins/p0/.venv", "plugins/p0/node_modules"])
+    {
         assert!(!has(path), "{path}: {watched:#?}");
     }
     watch.interrupt();
@@ -273,7 +287,12 @@ fn excluded_folders_are_not_watched() {
 fn errors_stay_until_they_are_put_right() {
     let (space, watch) = published();
     let good = space.read("plugins/p0/config.yaml");
-    replace(&space, "plugins/p0/config.yaml", "code: tiny-0", "code: 'No Code'");
+    replace(
+        &space,
+        "plugins/p0/config.yaml",
+        "code: tiny-0",
+        "code: 'No Code'",
+    );
     assert_eq!(watch.changed(), ["tiny-0: config.yaml"]);
     let finished = watch.attempt(2);
     assert_eq!(finished["ok"], false, "{finished:#}");
@@ -304,7 +323,12 @@ fn errors_stay_until_they_are_put_right() {
     watch.next(&["fixed"]);
 
     // Two of one code are refused, both of them.
-    replace(&space, "plugins/p2/config.yaml", "code: tiny-2", "code: tiny-1");
+    replace(
+        &space,
+        "plugins/p2/config.yaml",
+        "code: tiny-2",
+        "code: tiny-1",
+    );
     watch.changed();
     let started = watch.next(&["attempt_started"]);
     let places = serde_json::json!(["plugins/p1", "plugins/p2"]);
@@ -322,8 +346,11 @@ fn plugins_and_folders_come_and_go() {
     save(&space, "plugins/p0/plugin/deep/er/b.py", "2\n");
     assert_eq!(watch.changed(), ["tiny-0: plugin/deep/er/b.py"]);
     watch.attempt(3);
-    fs::rename(space.path("plugins/p0/plugin/deep"), space.path("plugins/p0/plugin/dark"))
-        .expect("renamed");
+    fs::rename(
+        space.path("plugins/p0/plugin/deep"),
+        space.path("plugins/p0/plugin/dark"),
+    )
+    .expect("renamed");
     let four = "tiny-0: plugin/dark/er/a.py, plugin/dark/er/b.py, plugin/deep/er/a.py, \
                 plugin/deep/er/b.py";
     assert_eq!(watch.changed(), [four]);
@@ -349,12 +376,19 @@ fn plugins_and_folders_come_and_go() {
 
     save(&space, "synapse-workspace.yaml", "members: {\n");
     let trouble = watch.next(&["trouble", "changed", "attempt_started"]);
-    assert_eq!(trouble["errors"][0]["code"], "config-yaml-syntax", "{trouble:#}");
+    assert_eq!(
+        trouble["errors"][0]["code"], "config-yaml-syntax",
+        "{trouble:#}"
+    );
     append(&space, "plugins/p1/README.md", "goes on\n");
     assert_eq!(watch.changed(), ["tiny-1: README.md"]);
     watch.attempt(8);
     space.tiny_plugin("more/p9", "tiny-9");
-    save(&space, "synapse-workspace.yaml", "members: ['plugins/*', 'more/*']\n");
+    save(
+        &space,
+        "synapse-workspace.yaml",
+        "members: ['plugins/*', 'more/*']\n",
+    );
     let fixed = watch.next(&["fixed"]);
     assert_eq!(fixed["what"], serde_json::json!(["synapse-workspace.yaml"]));
     assert_eq!(watch.changed(), ["tiny-9: more/p9"]);
@@ -366,7 +400,11 @@ fn plugins_and_folders_come_and_go() {
 fn many_files_at_once_are_one_burst_or_a_few() {
     let (space, watch) = published();
     for number in 0..1_000 {
-        save(&space, &format!("plugins/p1/plugin/many/f{number}.py"), "x = 1\n");
+        save(
+            &space,
+            &format!("plugins/p1/plugin/many/f{number}.py"),
+            "x = 1\n",
+        );
     }
     // However busy the machine: all of it arrives, in no more attempts than bursts can be.
     let (mut files, mut changes) = (BTreeSet::new(), 0);
@@ -471,7 +509,10 @@ impl Watch {
         loop {
             let event = self.next(&["output", "attempt_finished"]);
             assert_eq!(event["event"], "output", "{event:#}");
-            if event["text"].as_str().is_some_and(|said| said.contains(text)) {
+            if event["text"]
+                .as_str()
+                .is_some_and(|said| said.contains(text))
+            {
                 return;
             }
         }
@@ -489,7 +530,11 @@ fn an_action_runs_again_and_params_count() {
     assert_eq!(watch.changed(), ["go: ../params.json"]);
     assert_eq!(watch.document()["ok"], false);
     let finished = watch.next(&["attempt_finished"]);
-    assert_eq!(finished["failing"], serde_json::json!(["go"]), "{finished:#}");
+    assert_eq!(
+        finished["failing"],
+        serde_json::json!(["go"]),
+        "{finished:#}"
+    );
     save(&space, "../params.json", "{\"n\": 7}");
     assert_eq!(watch.changed(), ["go: ../params.json"]);
     assert_eq!(watch.document()["result"], 7);
@@ -522,12 +567,19 @@ fn a_save_ends_the_run_and_starts_another() {
     replace(&space, "plugin/go.py", "said one", "said two");
     let finished = watch.next(&["attempt_finished"]);
     assert_eq!(finished["stopped"], true, "{finished:#}");
-    assert_eq!(finished["failing"], serde_json::json!([]), "to end it is no failure");
+    assert_eq!(
+        finished["failing"],
+        serde_json::json!([]),
+        "to end it is no failure"
+    );
     assert_eq!(watch.changed(), ["go: plugin/go.py"]);
     watch.says("said two");
     fs::remove_file(space.path("wait")).expect("removed");
     let finished = watch.next(&["attempt_finished"]);
-    assert_eq!((&finished["ok"], &finished["attempt"]), (&true.into(), &2.into()));
+    assert_eq!(
+        (&finished["ok"], &finished["attempt"]),
+        (&true.into(), &2.into())
+    );
 
     space.write("wait", "");
     replace(&space, "plugin/go.py", "said two", "said three");
@@ -535,7 +587,12 @@ fn a_save_ends_the_run_and_starts_another() {
     watch.says("said three");
     watch.interrupt();
     let runs = space.synapse(&["runs", "--json"]).expect(0).json();
-    let statuses: Vec<_> = runs["runs"].as_array().expect("runs").iter().map(|run| &run["status"]).collect();
+    let statuses: Vec<_> = runs["runs"]
+        .as_array()
+        .expect("runs")
+        .iter()
+        .map(|run| &run["status"])
+        .collect();
     assert_eq!(statuses, ["STOPPED", "SUCCEEDED", "STOPPED"]);
 }
 
@@ -559,15 +616,30 @@ fn what_makes_no_sense_is_refused() {
             "--events",
         ),
         (
-            &["dev", "run", "run", "--path", "plugins/p0", "--mode", "remote"],
+            &[
+                "dev",
+                "run",
+                "run",
+                "--path",
+                "plugins/p0",
+                "--mode",
+                "remote",
+            ],
             "dev run runs on this machine",
             "synapse dev publish --debug",
         ),
     ] {
         let run = space.synapse(args).expect(2);
         let told = run.stderr.clone() + &run.stdout;
-        assert!(told.contains(message) && told.contains(hint), "{args:?}\n{told}");
+        assert!(
+            told.contains(message) && told.contains(hint),
+            "{args:?}\n{told}"
+        );
     }
-    space.synapse(&["dev", "run", "run", "--path", "nowhere"]).expect(1);
-    space.synapse(&["dev", "publish", "--debug", "--local"]).expect(1);
+    space
+        .synapse(&["dev", "run", "run", "--path", "nowhere"])
+        .expect(1);
+    space
+        .synapse(&["dev", "publish", "--debug", "--local"])
+        .expect(1);
 }

@@ -33,7 +33,7 @@ use crate::{
     },
     report,
     select::{self, Otherwise, Selected},
-    signals::Signals,
+    signals::{self, Signals},
     watch::{self, Key, Lookout, Polls, Told},
 };
 
@@ -204,12 +204,12 @@ impl Current {
         }
     }
 
-    /// Ctrl-C is for it.
-    fn pass(&self, interrupt: Interrupt) {
-        if let Some(own) = &mut *self.locked() {
+    /// Ctrl-C is for it; whether a run has got it.
+    fn pass(&self, interrupt: Interrupt) -> bool {
+        self.locked().as_mut().is_some_and(|own| {
             own.stopped = true;
-            own.signals.pass(interrupt, &own.cancel);
-        }
+            own.signals.pass(interrupt, &own.cancel)
+        })
     }
 
     fn locked(&self) -> MutexGuard<'_, Option<Attempt>> {
@@ -250,6 +250,10 @@ impl<'a> Watch<'a> {
         let (lookout, facts) = Lookout::open(setting, watching.poll)?;
         let current = Current::default();
         let _signals = app.signals.divert_to(on_signal(&current, &tell));
+        if app.cancel.cancelled() {
+            // Since then, or while it was looked what there is.
+            return Err(Failure::cancelled());
+        }
         let busy = Arc::new(AtomicBool::new(true));
         let keys = tell.clone();
         watch::listen(Arc::clone(&busy), move |key| {
@@ -325,7 +329,10 @@ impl<'a> Watch<'a> {
                     report(&app.output, "run", Some(action), &failure, start)
                 });
                 let failed = todo.keys().filter(|_| code != 0).cloned();
-                (code, failed.map(|place| (place, (*action).to_owned())).collect())
+                (
+                    code,
+                    failed.map(|place| (place, (*action).to_owned())).collect(),
+                )
             }
             Work::Publish { root, args } => {
                 publish_some(&app, args, root.clone(), &todo, &mut self.names, start)
@@ -417,7 +424,8 @@ impl<'a> Watch<'a> {
         // What is not right yet stays at the end of the screen.
         for place in self.failing.keys() {
             let source = self.all.get(place).cloned();
-            self.todo.extend(source.map(|source| (place.clone(), source)));
+            self.todo
+                .extend(source.map(|source| (place.clone(), source)));
         }
     }
 
@@ -440,12 +448,17 @@ impl<'a> Watch<'a> {
     }
 }
 
-/// Ctrl-C ends what is at work, and then the watch.
+/// Ctrl-C ends what is at work, and then the watch. The second kills a run, and ends anything else
+/// at once.
 fn on_signal(current: &Current, tell: &Sender<Wake>) -> impl Fn(Interrupt) + Send + Sync + 'static {
     let (current, tell) = (current.clone(), tell.clone());
+    let again = AtomicBool::new(false);
     move |interrupt| {
         let _ = tell.send(Wake::Quit(INTERRUPTED));
-        current.pass(interrupt);
+        let run = current.pass(interrupt);
+        if again.swap(true, Ordering::Relaxed) && !run {
+            signals::exit();
+        }
     }
 }
 
@@ -492,7 +505,10 @@ fn publish_some(
                 names.extend(plugin.map(|name| (own.source.place.clone(), name)));
             }
             let bad = reports.iter().filter(|report| error::is_bad(report));
-            (code, bad.map(|report| named(&report.source, names)).collect())
+            (
+                code,
+                bad.map(|report| named(&report.source, names)).collect(),
+            )
         }
         Err(failure) => {
             let code = report(&app.output, "publish", None, &failure, start);

@@ -88,13 +88,17 @@ impl Screen {
             ),
             Polls::Limit => (
                 "the system watches no more folders for this user",
-                Some("raise the limit: sudo sysctl fs.inotify.max_user_watches=524288 fs.inotify.max_user_instances=512"),
+                Some(
+                    "raise the limit: sudo sysctl fs.inotify.max_user_watches=524288 fs.inotify.max_user_instances=512",
+                ),
             ),
             Polls::Unable(error) => (error.as_str(), None),
         };
         let mut printer = Printer::stderr(&self.output);
         let warning = paint(WARN, "warning:");
-        printer.line(format!("{warning} {what}; they are listed every second instead"));
+        printer.line(format!(
+            "{warning} {what}; they are listed every second instead"
+        ));
         if let Some(hint) = hint {
             printer.line(format!("{} {hint}", paint(super::HINT, "hint:")));
         }
@@ -190,7 +194,11 @@ impl Screen {
     /// An action seems to start itself.
     pub fn suspect(&self, paths: &BTreeSet<String>) {
         let shown = listed(paths.iter().map(String::as_str), paths.len());
-        let verb = if paths.len() == 1 { "changes" } else { "change" };
+        let verb = if paths.len() == 1 {
+            "changes"
+        } else {
+            "change"
+        };
         let what = format!("{shown} {verb} each time the action runs");
         let hint = "if the action writes it, ignore it in .synapseignore";
         self.event(&json!({"event": "note", "message": what, "hint": hint}));

@@ -100,7 +100,11 @@ impl Eyes {
         wanted: &Arc<BTreeSet<PathBuf>>,
     ) -> (BTreeSet<PathBuf>, Option<Polls>) {
         let mut added = BTreeSet::new();
-        if self.asked.as_ref().is_some_and(|own| Arc::ptr_eq(own, wanted)) {
+        if self
+            .asked
+            .as_ref()
+            .is_some_and(|own| Arc::ptr_eq(own, wanted))
+        {
             return (added, None);
         }
         for path in self.own.difference(wanted).cloned().collect::<Vec<_>>() {
@@ -338,6 +342,9 @@ mod tests {
         assert_eq!(event(moved), [Notice::Gone("a".into())]);
         let lost = Event::new(EventKind::Other).set_flag(notify::event::Flag::Rescan);
         assert_eq!(notices(Ok(lost)), [Notice::Lost]);
-        assert_eq!(why(&notify::Error::new(ErrorKind::MaxFilesWatch)), Polls::Limit);
+        assert_eq!(
+            why(&notify::Error::new(ErrorKind::MaxFilesWatch)),
+            Polls::Limit
+        );
     }
 }

@@ -201,7 +201,8 @@ impl Ground {
             }
         }
         let wanted = self.watched.keys();
-        let wanted = wanted.filter(|own| everything || touched.contains(own) || fresh.contains(own));
+        let wanted =
+            wanted.filter(|own| everything || touched.contains(own) || fresh.contains(own));
         let wanted: Vec<Touch> = wanted.cloned().collect();
         let mut moved = everything || touched.contains(&Touch::Members);
         for (touch, now) in self.looks(&wanted) {
@@ -325,11 +326,7 @@ impl Ground {
 
     /// What the workspace file changes for plugins that it leaves where they are: object stores
     /// for all of them, libraries for those that need them.
-    fn workspace_changes(
-        &self,
-        now: &Arranged,
-        changes: &mut BTreeMap<String, Vec<DirtyReason>>,
-    ) {
+    fn workspace_changes(&self, now: &Arranged, changes: &mut BTreeMap<String, Vec<DirtyReason>>) {
         let old = &self.arranged;
         let (Some(before), Some(after)) = (old.digest, now.digest) else {
             return;
@@ -411,7 +408,10 @@ impl Ground {
                 }
                 Touch::Members | Touch::Everything => continue,
             };
-            let config = own.source.as_ref().and_then(|source| source.config.as_ref());
+            let config = own
+                .source
+                .as_ref()
+                .and_then(|source| source.config.as_ref());
             folders.extend(config.and_then(|path| single(path, touch)));
             let folder = if place.is_empty() {
                 root.clone()
@@ -420,7 +420,11 @@ impl Ground {
             };
             // Ignore files above it count, and that it comes back where it is gone.
             let above = folder.ancestors().skip(1);
-            folders.extend(above.take_while(|at| at.starts_with(root)).map(Path::to_owned));
+            folders.extend(
+                above
+                    .take_while(|at| at.starts_with(root))
+                    .map(Path::to_owned),
+            );
             folders.extend(folder.parent().map(Path::to_owned));
             let subjects = self.map.subjects.entry(folder).or_default();
             subjects.push(touch.clone());

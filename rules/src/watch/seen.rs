@@ -106,8 +106,14 @@ mod tests {
 
     #[test]
     fn what_differs_is_told_in_the_words_of_the_engine() {
-        let before = seen(&[("a", "1", false), ("b", "2", false), ("c", "3", false)], None);
-        let now = seen(&[("b", "2", true), ("c", "4", false), ("d", "5", false)], None);
+        let before = seen(
+            &[("a", "1", false), ("b", "2", false), ("c", "3", false)],
+            None,
+        );
+        let now = seen(
+            &[("b", "2", true), ("c", "4", false), ("d", "5", false)],
+            None,
+        );
         let (old, new) = (Digest::of(b"3").short(), Digest::of(b"4").short());
         assert_eq!(
             words(&now, &before).unwrap(),

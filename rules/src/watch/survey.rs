@@ -95,10 +95,8 @@ impl Walk<'_> {
                 let bytes = read_regular(&path).ok();
                 // What is too large to read whole is told apart by size and time.
                 let mark = || format!("{} {:?}", meta.len(), meta.modified().ok());
-                let digest = bytes.map_or_else(
-                    || Digest::of(mark().as_bytes()),
-                    |bytes| Digest::of(&bytes),
-                );
+                let digest =
+                    bytes.map_or_else(|| Digest::of(mark().as_bytes()), |bytes| Digest::of(&bytes));
                 let executable = meta.permissions().mode() & 0o100 != 0;
                 self.found.files.insert(child, (digest, executable));
             }
@@ -155,7 +153,12 @@ mod tests {
         let files: Vec<_> = found.files.keys().map(String::as_str).collect();
         assert_eq!(
             files,
-            [".synapseignore", "config.yaml", "deep/er/b.py", "plugin/a.py"]
+            [
+                ".synapseignore",
+                "config.yaml",
+                "deep/er/b.py",
+                "plugin/a.py"
+            ]
         );
         assert!(survey(root.path(), "nowhere", true).folders.is_empty());
     }

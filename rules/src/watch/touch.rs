@@ -16,7 +16,8 @@ use crate::{
 
 /// Files in a plugin's folder that decide what an action runs in, also where an archive leaves
 /// them out.
-pub(super) const RUN_FILES: &[&str] = &[resolve::lock::FILE, resolve::requirements::FILE, PYPROJECT];
+pub(super) const RUN_FILES: &[&str] =
+    &[resolve::lock::FILE, resolve::requirements::FILE, PYPROJECT];
 
 const PYPROJECT: &str = "pyproject.toml";
 
@@ -148,7 +149,9 @@ mod tests {
         let plugin = |name: &str| Touch::Plugin(format!("plugins/{name}"));
         let mut map = Map {
             root: root.to_owned(),
-            listed: ["", "plugins", "plugins/a", "plugins/b"].map(|own| root.join(own)).into(),
+            listed: ["", "plugins", "plugins/a", "plugins/b"]
+                .map(|own| root.join(own))
+                .into(),
             ..Map::default()
         };
         for name in ["a", "b"] {
@@ -184,7 +187,10 @@ mod tests {
         ] {
             assert_eq!(about(path), [], "{path}");
         }
-        assert_eq!(about("plugins/a/config.yaml"), [Touch::Members, plugin("a")]);
+        assert_eq!(
+            about("plugins/a/config.yaml"),
+            [Touch::Members, plugin("a")]
+        );
         assert_eq!(about("plugins/new"), [Touch::Members]);
         assert_eq!(about("plugins/a"), [Touch::Members, plugin("a")]);
         assert_eq!(about(workspace::FILE), [Touch::Members]);

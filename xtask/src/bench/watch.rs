@@ -95,7 +95,11 @@ pub(super) fn run(bench: &Bench, args: &Args) -> Result<bool> {
     println!("| resident memory, MB | {:.1} |", megabytes(resident));
     println!("| peak of it, MB | {:.1} |", megabytes(peak));
     println!();
-    Ok(bar("from a save to its reason, median ms", median(&reasons), BAR))
+    Ok(bar(
+        "from a save to its reason, median ms",
+        median(&reasons),
+        BAR,
+    ))
 }
 
 struct Watch {
@@ -131,7 +135,9 @@ impl Watch {
         let of = |name: &str| {
             let line = status.lines().find(|line| line.starts_with(name));
             let number = line.and_then(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok());
-            number.map(|kilobytes| kilobytes * 1024).context("no memory in its status")
+            number
+                .map(|kilobytes| kilobytes * 1024)
+                .context("no memory in its status")
         };
         Ok((of("VmRSS:")?, of("VmHWM:")?))
     }
