@@ -89,7 +89,7 @@ pub fn run(app: &App, args: &args::DevRun) -> Result<u8, Failure> {
         action: &args.run.action,
         options: &options,
     };
-    Watch::go(app, &work, setting, args.watching)
+    Watch::go(app, work, setting, args.watching)
 }
 
 /// Publishes debug releases whenever what they hold changes; returns the exit code.
@@ -123,8 +123,11 @@ pub fn publish(app: &App, args: &args::DevPublish) -> Result<u8, Failure> {
         counters: Arc::default(),
         now: app::nanoseconds,
     };
-    let work = Work::Publish { root, args: given };
-    Watch::go(app, &work, setting, args.watching)
+    let work = Work::Publish {
+        root,
+        args: Box::new(given.clone()),
+    };
+    Watch::go(app, work, setting, args.watching)
 }
 
 /// A watch has no end at which it could print a document.
@@ -153,7 +156,7 @@ enum Work<'a> {
     },
     Publish {
         root: PathBuf,
-        args: &'a args::Publish,
+        args: Box<args::Publish>,
     },
 }
 
@@ -219,7 +222,7 @@ impl Current {
 
 struct Watch<'a> {
     app: &'a App,
-    work: &'a Work<'a>,
+    work: Work<'a>,
     screen: Screen,
     wakes: Receiver<Wake>,
     current: Current,
@@ -241,7 +244,7 @@ struct Watch<'a> {
 impl<'a> Watch<'a> {
     fn go(
         app: &'a App,
-        work: &'a Work<'a>,
+        work: Work<'a>,
         setting: Setting,
         watching: Watching,
     ) -> Result<u8, Failure> {
@@ -267,7 +270,7 @@ impl<'a> Watch<'a> {
         if let Some(polls) = facts.polls.as_ref().filter(|why| **why != Polls::Asked) {
             screen.polls(polls);
         }
-        lookout.tell(on_news(work, &current, tell));
+        lookout.tell(on_news(&work, &current, tell));
         let all: BTreeMap<String, Source> = facts
             .sources
             .into_iter()
@@ -318,7 +321,7 @@ impl<'a> Watch<'a> {
         let todo = std::mem::take(&mut self.todo);
         self.screen.started(number, todo.values());
         let start = Instant::now();
-        let (code, failed) = match self.work {
+        let (code, failed) = match &mut self.work {
             Work::Run { action, options } => {
                 let result = run::run(&app, Choice::Named(action), options);
                 let code = result.unwrap_or_else(|failure| {
@@ -335,9 +338,21 @@ impl<'a> Watch<'a> {
                 )
             }
             Work::Publish { root, args } => {
-                publish_some(&app, args, root.clone(), &todo, &mut self.names, start)
+                let root = root.clone();
+                match publish_some(&app, args, root, &todo, &mut self.names, start) {
+                    Tried::All(code, failed) => {
+                        // Whoever agreed once is not asked at each save.
+                        args.yes = true;
+                        (code, failed)
+                    }
+                    Tried::None(code) => {
+                        self.current.end();
+                        return Some(code);
+                    }
+                }
             }
         };
+        let is_run = matches!(self.work, Work::Run { .. });
         let stopped = self.current.end();
         self.busy.store(false, Ordering::Relaxed);
         self.ended = Instant::now();
@@ -358,7 +373,7 @@ impl<'a> Watch<'a> {
             ms: start.elapsed().as_millis() as u64,
             fixed: fixed.into_iter().collect(),
             failing: self.failing.values().cloned().collect(),
-            is_run: matches!(self.work, Work::Run { .. }),
+            is_run,
         });
         None
     }
@@ -480,7 +495,15 @@ fn on_news(
     }
 }
 
-/// Publishes some plugins; returns the exit code, and the names of those that were not, by place.
+/// What came of a publish.
+enum Tried {
+    /// The exit code, and the names of those that were not published, by place.
+    All(u8, BTreeMap<String, String>),
+    /// Whoever was asked did not want it.
+    None(u8),
+}
+
+/// Publishes some plugins.
 fn publish_some(
     app: &App,
     args: &args::Publish,
@@ -488,7 +511,7 @@ fn publish_some(
     todo: &BTreeMap<String, Source>,
     names: &mut BTreeMap<String, String>,
     start: Instant,
-) -> (u8, BTreeMap<String, String>) {
+) -> Tried {
     let selected = Selected {
         workspace: Workspace::open(&app.home.index(), &root),
         root,
@@ -499,21 +522,28 @@ fn publish_some(
         .targets(&args.to)
         .and_then(|targets| publish::attempt(app, args, start, &selected, targets));
     match done {
+        Ok((code, reports)) if reports.is_empty() => Tried::None(code),
         Ok((code, reports)) => {
             for own in &reports {
                 let plugin = own.plugin.as_ref().map(|plugin| plugin.subject());
                 names.extend(plugin.map(|name| (own.source.place.clone(), name)));
             }
             let bad = reports.iter().filter(|report| error::is_bad(report));
-            (
-                code,
-                bad.map(|report| named(&report.source, names)).collect(),
-            )
+            let bad = bad.map(|report| named(&report.source, names));
+            Tried::All(code, bad.collect())
+        }
+        // At the question: while it is asked, Ctrl-C is an answer and no signal.
+        Err(failure) if failure.kind == FailureKind::Cancelled && !app.cancel.cancelled() => {
+            Tried::None(INTERRUPTED)
         }
         Err(failure) => {
             let code = report(&app.output, "publish", None, &failure, start);
+            if failure.kind == FailureKind::Usage {
+                // No save can put that right.
+                return Tried::None(code);
+            }
             let all = todo.values().map(|source| named(source, names));
-            (code, all.collect())
+            Tried::All(code, all.collect())
         }
     }
 }

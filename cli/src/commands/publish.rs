@@ -55,7 +55,7 @@ pub fn run(app: &App, args: &args::Publish) -> Result<u8, Failure> {
 }
 
 /// Publishes what was selected, and tells of it; returns the exit code and what became of each
-/// plugin.
+/// plugin: of none where whoever was asked did not want it.
 pub(super) fn attempt(
     app: &App,
     args: &args::Publish,
