@@ -3,116 +3,15 @@
 //! here measures time: what must not happen is ruled out by the save that comes after it.
 #![allow(missing_docs, reason = "tests")]
 
-use std::{
-    collections::BTreeSet,
-    fs::{self, File},
-    io::{BufRead, BufReader, Write},
-    os::unix::fs::symlink,
-    path::Path,
-    process::Child,
-    sync::mpsc::{Receiver, channel},
-    thread,
-    time::{Duration, SystemTime},
-};
+mod runs;
+mod watching;
 
-use rustix::process::{Pid, Signal, kill_process};
+use std::{collections::BTreeSet, fs, os::unix::fs::symlink};
+
+use rustix::process::Signal;
 use serde_json::Value;
-use synapse_tests::{Run, Space, pythons, space};
-
-/// Longest wait for what is sure to come.
-const PATIENCE: Duration = Duration::from_secs(120);
-const PROGRAM: &str = env!("CARGO_BIN_EXE_synapse_under_test");
-
-/// A watch at work, and what it tells.
-struct Watch {
-    child: Child,
-    events: Receiver<Value>,
-}
-
-impl Watch {
-    fn start(space: &Space, args: &[&str]) -> Self {
-        let mut child = space
-            .command(&[&["dev"], args, &["--events"]].concat())
-            .spawn()
-            .expect("synapse starts");
-        let out = BufReader::new(child.stdout.take().expect("output"));
-        let (tell, events) = channel();
-        thread::spawn(move || {
-            for line in out.lines() {
-                let line = line.expect("a line");
-                let event = serde_json::from_str(&line).unwrap_or_else(|_| panic!("{line}"));
-                if tell.send(event).is_err() {
-                    return;
-                }
-            }
-        });
-        Self { child, events }
-    }
-
-    /// The next event of one of these names.
-    #[track_caller]
-    fn next(&self, names: &[&str]) -> Value {
-        loop {
-            let event = match self.events.recv_timeout(PATIENCE) {
-                Ok(event) => event,
-                Err(error) => panic!("{error} before one of {names:?}"),
-            };
-            if names.iter().any(|name| event["event"] == *name) {
-                return event;
-            }
-        }
-    }
-
-    /// The next attempt, from start to end; nothing else may have been told before.
-    #[track_caller]
-    fn attempt(&self, number: u64) -> Value {
-        let event = self.next(&["changed", "gone", "trouble", "fixed", "attempt_started"]);
-        assert_eq!(event["event"], "attempt_started", "{event:#}");
-        assert_eq!(event["attempt"], number, "{event:#}");
-        let event = self.next(&["changed", "attempt_finished"]);
-        assert_eq!(event["event"], "attempt_finished", "{event:#}");
-        event
-    }
-
-    /// The next change: `plugin: path, path` each.
-    #[track_caller]
-    fn changed(&self) -> Vec<String> {
-        let event = self.next(&["changed", "gone", "trouble", "fixed", "attempt_started"]);
-        assert_eq!(event["event"], "changed", "{event:#}");
-        let plugins = event["plugins"].as_array().expect("plugins");
-        let told = plugins.iter().map(|plugin| {
-            let paths = plugin["paths"].as_array().expect("paths");
-            let paths: Vec<&str> = paths.iter().filter_map(Value::as_str).collect();
-            format!(
-                "{}: {}",
-                plugin["plugin"].as_str().expect("a code"),
-                paths.join(", ")
-            )
-        });
-        told.collect()
-    }
-
-    /// The last document that a publish or a run printed.
-    #[track_caller]
-    fn document(&self) -> Value {
-        self.next(&["summary"])["document"].clone()
-    }
-
-    fn signal(&self, signal: Signal) {
-        let pid = Pid::from_raw(self.child.id().cast_signed()).expect("a process");
-        kill_process(pid, signal).expect("a signal");
-    }
-
-    /// Ctrl-C; how it ended.
-    #[track_caller]
-    fn interrupt(self) -> Run {
-        self.signal(Signal::INT);
-        let ended = self.next(&["ended"]);
-        assert_eq!(ended["code"], 130, "{ended:#}");
-        let output = self.child.wait_with_output().expect("an end");
-        Run::from(output).expect(130)
-    }
-}
+use synapse_tests::Space;
+use watching::{PROGRAM, Watch, append, replace, save, touch, watched_folders};
 
 const ALL: &[&str] = &["publish", "--debug", "--all", "--local"];
 
@@ -125,36 +24,6 @@ fn published() -> (Space, Watch) {
     assert_eq!(watching["polls"], Value::Null, "{watching:#}");
     assert_eq!(watch.attempt(1)["code"], 0);
     (space, watch)
-}
-
-/// Saves a file as editors do: beside it, and moved over it. Nobody can see half of it, however
-/// busy the machine.
-fn save(space: &Space, path: &str, text: &str) {
-    let beside = format!("{path}.tmp~");
-    space.write(&beside, text);
-    fs::rename(space.path(&beside), space.path(path)).expect("renamed");
-}
-
-/// Adds to a file in place.
-fn append(space: &Space, path: &str, text: &str) {
-    let mut file = File::options()
-        .append(true)
-        .open(space.path(path))
-        .expect("a file");
-    file.write_all(text.as_bytes()).expect("written");
-}
-
-/// Gives a file other times and leaves it as it is.
-fn touch(path: &Path) {
-    let file = File::options().append(true).open(path).expect("a file");
-    file.set_modified(SystemTime::now()).expect("a time");
-}
-
-#[track_caller]
-fn replace(space: &Space, path: &str, old: &str, new: &str) {
-    let text = space.read(path);
-    assert_eq!(text.matches(old).count(), 1, "{old:?} in {path}");
-    save(space, path, &text.replacen(old, new, 1));
 }
 
 #[test]
@@ -236,18 +105,6 @@ fn what_is_ignored_or_the_same_does_nothing() {
     assert_eq!(watch.changed(), ["tiny-0: .synapseignore, data.csv"]);
     watch.attempt(5);
     watch.interrupt();
-}
-
-/// The folders that a process watches, by inode, as the system tells.
-fn watched_folders(watch: &Watch) -> Vec<String> {
-    let folder = format!("/proc/{}/fdinfo", watch.child.id());
-    let mut found = Vec::new();
-    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        let text = fs::read_to_string(entry.path()).unwrap_or_default();
-        let lines = text.lines().filter(|line| line.starts_with("inotify "));
-        found.extend(lines.map(str::to_owned));
-    }
-    found
 }
 
 #[test]
@@ -464,136 +321,6 @@ fn where_nobody_tells_folders_are_listed() {
     watch.attempt(4);
     assert!(watched_folders(&watch).is_empty());
     watch.interrupt();
-}
-
-/// A plugin with one action, which says what `text` has it say.
-const ACTION: &str = r#"import time
-from pathlib import Path
-
-from pydantic import BaseModel
-from synapse_sdk.plugins import action
-
-
-class Params(BaseModel):
-    n: int = 1
-
-
-@action(params=Params)
-def go(params, ctx):
-    print("said one", flush=True)
-    while Path("wait").exists():
-        time.sleep(0.02)
-    return params.n
-"#;
-
-fn runner() -> Space {
-    let mut space = space!();
-    let python = pythons::usual().expect("a Python");
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
-    let environment = pythons::sdk_environment(&python, folder).expect("an environment");
-    space.set("VIRTUAL_ENV", environment.to_str().expect("a path"));
-    let config = "name: Go\ncode: go\nversion: 0.1.0\ncategory: custom\nactions:\n  go:\n    \
-                  entrypoint: plugin.go:go\n    method: task\n";
-    space.write("config.yaml", config);
-    space.write("plugin/__init__.py", "");
-    space.write("plugin/go.py", ACTION);
-    space.write(".synapseignore", "wait\n");
-    space.write("../params.json", "{\"n\": 5}");
-    space
-}
-
-impl Watch {
-    /// The action says something.
-    #[track_caller]
-    fn says(&self, text: &str) {
-        loop {
-            let event = self.next(&["output", "attempt_finished"]);
-            assert_eq!(event["event"], "output", "{event:#}");
-            if event["text"]
-                .as_str()
-                .is_some_and(|said| said.contains(text))
-            {
-                return;
-            }
-        }
-    }
-}
-
-#[test]
-fn an_action_runs_again_and_params_count() {
-    let space = runner();
-    let watch = Watch::start(&space, &["run", "go", "--params", "@../params.json"]);
-    let document = watch.document();
-    assert_eq!(document["result"], 5, "{document:#}");
-    watch.next(&["attempt_finished"]);
-    save(&space, "../params.json", "{\"n\": \"many\"}");
-    assert_eq!(watch.changed(), ["go: ../params.json"]);
-    assert_eq!(watch.document()["ok"], false);
-    let finished = watch.next(&["attempt_finished"]);
-    assert_eq!(
-        finished["failing"],
-        serde_json::json!(["go"]),
-        "{finished:#}"
-    );
-    save(&space, "../params.json", "{\"n\": 7}");
-    assert_eq!(watch.changed(), ["go: ../params.json"]);
-    assert_eq!(watch.document()["result"], 7);
-    assert_eq!(watch.next(&["fixed"])["what"], serde_json::json!(["go"]));
-
-    // What an archive leaves out can decide what the action runs in.
-    append(&space, ".synapseignore", "requirements.txt\n");
-    watch.changed();
-    watch.next(&["attempt_finished"]);
-    save(&space, "requirements.txt", "pydantic>=2\n");
-    assert_eq!(watch.changed(), ["go: requirements.txt"]);
-    assert_eq!(watch.next(&["attempt_finished"])["ok"], true);
-    space.write("output.log", "ignored\n");
-    replace(&space, "plugin/go.py", "said one", "said two");
-    assert_eq!(watch.changed(), ["go: plugin/go.py"]);
-    watch.says("said two");
-    watch.next(&["attempt_finished"]);
-    watch.interrupt();
-}
-
-#[test]
-fn a_save_ends_the_run_and_starts_another() {
-    let space = runner();
-    space.write("wait", "");
-    let watch = Watch::start(&space, &["run", "go"]);
-    watch.says("said one");
-    // Ignored, and the same: it runs on.
-    space.write("x.log", "1\n");
-    save(&space, "plugin/go.py", ACTION);
-    replace(&space, "plugin/go.py", "said one", "said two");
-    let finished = watch.next(&["attempt_finished"]);
-    assert_eq!(finished["stopped"], true, "{finished:#}");
-    assert_eq!(
-        finished["failing"],
-        serde_json::json!([]),
-        "to end it is no failure"
-    );
-    assert_eq!(watch.changed(), ["go: plugin/go.py"]);
-    watch.says("said two");
-    fs::remove_file(space.path("wait")).expect("removed");
-    let finished = watch.next(&["attempt_finished"]);
-    assert_eq!(
-        (&finished["ok"], &finished["attempt"]),
-        (&true.into(), &2.into())
-    );
-
-    space.write("wait", "");
-    replace(&space, "plugin/go.py", "said two", "said three");
-    watch.changed();
-    watch.says("said three");
-    watch.interrupt();
-    let runs = space.synapse(&["runs", "--json"]).expect(0).json();
-    let statuses: Vec<_> = runs["runs"]
-        .as_array()
-        .expect("runs")
-        .iter()
-        .map(|run| &run["status"])
-        .collect();
-    assert_eq!(statuses, ["STOPPED", "SUCCEEDED", "STOPPED"]);
 }
 
 #[test]
