@@ -2,7 +2,7 @@
 //! they lie, and what of it is different now.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, btree_map::Entry},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -374,10 +374,10 @@ impl Ground {
         });
         let mut fresh = BTreeSet::new();
         for (touch, source) in wanted {
-            if !self.watched.contains_key(&touch) {
-                fresh.insert(touch.clone());
+            if let Entry::Vacant(free) = self.watched.entry(touch) {
+                fresh.insert(free.key().clone());
                 let seen = Seen::default();
-                self.watched.insert(touch, Watched { source, seen });
+                free.insert(Watched { source, seen });
             }
         }
         self.arranged = arranged;
