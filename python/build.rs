@@ -80,13 +80,25 @@ fn native(root: &Path, out: &Path) -> Result<PathBuf, Box<dyn Error>> {
     cargo
         .env("PYO3_NO_PYTHON", "1")
         .env("PYO3_BUILD_EXTENSION_MODULE", "1");
+    // The module is carried to other machines: it names no folder of this one.
+    let mut flags = Vec::new();
+    let homes = ["CARGO_HOME", "HOME"].map(env::var_os);
+    let registry = match homes {
+        [Some(own), _] => Some(PathBuf::from(own)),
+        [None, Some(home)] => Some(PathBuf::from(home).join(".cargo")),
+        [None, None] => None,
+    };
+    for (from, to) in [(registry.as_deref(), "cargo"), (root.parent(), "synapse")] {
+        if let Some(from) = from {
+            flags.push(format!("--remap-path-prefix={}={to}", from.display()));
+        }
+    }
     if wanted.contains("apple") {
         // The linker of macOS wants to be told that Python's symbols come later.
-        cargo.env(
-            "RUSTFLAGS",
-            "-Clink-arg=-undefined -Clink-arg=dynamic_lookup",
-        );
+        flags.push("-Clink-arg=-undefined".to_owned());
+        flags.push("-Clink-arg=dynamic_lookup".to_owned());
     }
+    cargo.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"));
     let status = cargo.status()?;
     if !status.success() {
         return Err(format!("building the native module of the worker failed: {status}").into());

@@ -12,7 +12,7 @@ use crate::Hooks;
 use crate::error::BackendError;
 use crate::files::FOLDER;
 
-const NAME: &str = "backend.db";
+pub(crate) const NAME: &str = "backend.db";
 const LOCK: &str = "backend.lock";
 
 /// How long one process waits for another. Writers hold the database for one commit.

@@ -24,7 +24,7 @@ use synapse_rules::{
     python::{Variables, process::Children},
 };
 
-use crate::{args::Output, home::Home, signals::Signals};
+use crate::{args::Output, home::Home, invocation::Invocation, render::board, signals::Signals};
 
 /// Network calls at once.
 const IO_JOBS: usize = 8;
@@ -41,6 +41,8 @@ pub struct App {
     pub cancel: Cancel,
     /// Who hears of Ctrl-C.
     pub signals: Signals,
+    /// What is noted of this invocation.
+    pub invocation: Invocation,
     /// Counts of work.
     pub counters: Arc<Counters>,
     /// Environment variables.
@@ -91,6 +93,7 @@ impl App {
             output,
             cancel,
             signals: Signals::default(),
+            invocation: Invocation::default(),
             counters,
             variable,
             hook,
@@ -111,6 +114,7 @@ impl App {
             output: self.output.clone(),
             cancel: Cancel::default(),
             signals: Signals::default(),
+            invocation: Invocation::default(),
             counters: Arc::default(),
             variable: self.variable,
             hook: self.hook.clone(),
@@ -128,8 +132,17 @@ impl App {
         if let Some(store) = self.store.get() {
             return Ok(Arc::clone(store));
         }
+        let shown = self.home.store.display();
+        let busy = board::busy(format!("waiting for another process that cleans {shown}"));
         let opened = SqliteStore::open(&self.home.store, self.hook.clone());
-        let store = Arc::new(opened.map_err(|error| store_failure(&error))?);
+        drop(busy);
+        let store = Arc::new(opened.map_err(|error| {
+            let failure = store_failure(&error);
+            if failure.hint.is_some() {
+                return failure;
+            }
+            failure.hint("set SYNAPSE_STORE to a folder that you may write")
+        })?);
         Ok(Arc::clone(self.store.get_or_init(|| store)))
     }
 
@@ -240,6 +253,7 @@ impl App {
             ..usual
         };
         let dir = dir.map_or_else(|| self.home.backend(), |dir| self.cwd.join(dir));
+        let _busy = board::busy("waiting for another process that opens the embedded backend");
         Embedded::open(&dir, options)
             .map_err(|error| self.backend_failure(&error).at(dir.display().to_string()))
     }
@@ -266,6 +280,9 @@ pub fn bump_lock(home: &Home, root: &Path) -> Result<File, Failure> {
         .write(true)
         .open(&path)
         .map_err(failed)?;
+    let shown = root.display();
+    let what = format!("waiting for another publish that raises versions in {shown}");
+    let _busy = board::busy(what);
     file.lock().map_err(failed)?;
     Ok(file)
 }

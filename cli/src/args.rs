@@ -11,6 +11,7 @@ mod data;
 mod dev;
 mod publish;
 mod run;
+mod see;
 mod shells;
 mod stores;
 
@@ -22,6 +23,7 @@ pub use self::{
     dev::{Dev, DevPublish, DevRun, Watching},
     publish::*,
     run::*,
+    see::*,
     shells::*,
     stores::{Stores, Upload},
 };
@@ -31,10 +33,11 @@ pub use self::{
 #[command(
     name = "synapse",
     version,
+    disable_version_flag = true,
     disable_help_subcommand = true,
     propagate_version = false
 )]
-#[command(after_help = "Start with: synapse plugin publish --local --dry-run")]
+#[command(after_help = "Start with: synapse plugin create")]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -42,6 +45,9 @@ pub struct Cli {
     /// How to talk.
     #[command(flatten)]
     pub output: Output,
+    /// Print the version; with --verbose, also what it was built from and the Python in use
+    #[arg(short = 'V', long, action = clap::ArgAction::Version)]
+    version: Option<bool>,
 }
 
 /// Options of every command.
@@ -91,7 +97,7 @@ pub enum Color {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Work on plugins
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example: synapse plugin --help")]
     Plugin(PluginCommand),
     /// Run or publish a plugin again whenever a file of it is saved
     #[command(subcommand)]
@@ -100,13 +106,25 @@ pub enum Command {
     #[command(after_help = "Example: synapse plan --all")]
     Plan(Plan),
     /// Show why a stage last ran, or would run: the inputs that differ
-    #[command(after_help = "Example: synapse explain yolov8 archive")]
+    #[command(
+        after_help = "Examples:\n  synapse explain yolov8 archive\n  synapse explain --between 12 14"
+    )]
     Explain(Explain),
+    /// Draw the stages of a publish, what each depends on, and what would run
+    #[command(
+        after_help = "Examples:\n  synapse graph --all\n  synapse graph --all --local -o graph.svg\n  synapse graph --plugin yolov8 --format mermaid"
+    )]
+    Graph(Graph),
+    /// Show what was published, uploaded and run, when, why and how it ended
+    #[command(
+        after_help = "Examples:\n  synapse log\n  synapse log latest\n  synapse log --plugin yolov8 -n 5"
+    )]
+    Log(Log),
     /// Show what is published where, and what is behind
     #[command(after_help = "Example: synapse status")]
     Status(Status),
     /// Look after the store of results
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example: synapse cache stats")]
     Cache(Cache),
     /// Log in to a platform, or choose the embedded backend on this machine
     #[command(
@@ -120,10 +138,10 @@ pub enum Command {
     #[command(after_help = "Example: synapse whoami --profile staging")]
     Whoami(Whoami),
     /// The saved logins, and which of them is used
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example: synapse profile list")]
     Profile(ProfileCommand),
     /// The agent that runs actions on a platform
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example: synapse agent list")]
     Agent(AgentCommand),
     /// Check this machine: configuration, login, Python, tools, store; says what to mend
     #[command(after_help = "Example: synapse doctor --json")]
@@ -134,14 +152,24 @@ pub enum Command {
     )]
     Runs(Runs),
     /// Datasets that runs on this machine read
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example: synapse dataset list")]
     Dataset(Dataset),
     /// Models that runs on this machine made
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example: synapse model list")]
     Model(Model),
     /// The backend of this machine
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example: synapse backend serve")]
     Backend(Backend),
+    /// Print a script that makes a shell complete commands, plugins, actions and more
+    #[command(
+        after_help = "Examples:\n  synapse completions bash > ~/.local/share/bash-completion/completions/synapse\n  source <(synapse completions zsh)\n  synapse completions fish > ~/.config/fish/completions/synapse.fish\n  synapse completions powershell >> $PROFILE"
+    )]
+    Completions(Completions),
+    /// Print a command's manual page, or write all of them
+    #[command(
+        after_help = "Examples:\n  synapse man plugin publish | man -l -\n  synapse man --output ~/.local/share/man/man1"
+    )]
+    Man(Man),
     /// Print the JSON Schema of config.yaml, of a workspace or of a command's --json, for editors
     #[command(
         after_help = "Examples:\n  synapse schema\n  synapse schema config --output .synapse/config.schema.json\n  synapse schema workspace"
@@ -174,7 +202,7 @@ pub enum PluginCommand {
         after_help = "Examples:\n  synapse plugin publish --dry-run\n  synapse plugin publish --all --local\n  synapse plugin publish --all --bump patch"
     )]
     Publish(Publish),
-    /// Put plugins' archives, and wheels, into object stores, and nowhere else
+    /// Put archives and wheels into object stores only
     #[command(
         after_help = "Examples:\n  synapse plugin upload --storage s3://plugins/dev\n  synapse plugin upload --all --storage file:///srv/plugins --wheel"
     )]
@@ -190,12 +218,22 @@ pub enum PluginCommand {
     /// Run the plugin's deployment: short for `run deployment`
     #[command(after_help = "Example: synapse plugin deploy --mode remote --detach")]
     Deploy(RunOptions),
-    /// Write what the code says (entrypoints, types, form fields) into config.yaml
+    /// Check plugins without building anything: configuration, entrypoints, files, credentials
+    #[command(
+        after_help = "Examples:\n  synapse plugin check\n  synapse plugin check --all --strict\n  synapse plugin check plugins/synapse-yolov8-plugin/plugin/train.py"
+    )]
+    Check(Check),
+    /// Run a plugin's own tests with pytest, in an environment made for them
+    #[command(
+        after_help = "Examples:\n  synapse plugin test\n  synapse plugin test -- tests/ -v --cov=plugin\n  synapse plugin test --all --offline"
+    )]
+    Test(Test),
+    /// Write what the code says into config.yaml: entrypoints, types, form fields
     #[command(
         after_help = "Examples:\n  synapse plugin update-config\n  synapse plugin update-config --check"
     )]
     UpdateConfig(UpdateConfig),
-    /// Resolve a plugin's requirements into a lock file to commit
+    /// Lock a plugin's requirements in a file to commit
     #[command(
         after_help = "Examples:\n  synapse plugin lock\n  synapse plugin lock --upgrade --python 3.12"
     )]
@@ -205,6 +243,9 @@ pub enum PluginCommand {
 /// `synapse plugin update-config`.
 #[derive(Debug, Args)]
 pub struct UpdateConfig {
+    /// Files: the configurations of their plugins, as a hook before a commit wants it
+    #[arg(value_name = "FILE", conflicts_with_all = ["path", "config"])]
+    pub files: Vec<PathBuf>,
     /// Plugin directory (default: current)
     #[arg(short, long, value_name = "DIR")]
     pub path: Option<PathBuf>,
@@ -274,6 +315,7 @@ pub struct Place {
 #[derive(Debug, Subcommand)]
 pub enum RunsCommand {
     /// Show one run
+    #[command(after_help = "Example: synapse runs show 12 --follow")]
     Show {
         /// The run's id; PROFILE:ID for one of a platform
         id: String,
@@ -285,6 +327,7 @@ pub enum RunsCommand {
         place: Place,
     },
     /// Ask a run to end
+    #[command(after_help = "Example: synapse runs stop staging:12")]
     Stop {
         /// The run's id; PROFILE:ID for one of a platform
         id: String,
@@ -323,8 +366,8 @@ pub struct Plan {
 #[derive(Debug, Args)]
 pub struct Explain {
     /// Plugin code, with @VARIANT for a variant
-    #[arg(value_name = "CODE[@VARIANT]")]
-    pub subject: String,
+    #[arg(value_name = "CODE[@VARIANT]", required_unless_present = "between")]
+    pub subject: Option<String>,
     /// Only this stage: inspect, sync, archive, checksum or upload
     pub stage: Option<String>,
     /// Plugin or workspace directory (default: current)
@@ -333,6 +376,16 @@ pub struct Explain {
     /// Explain debug releases
     #[arg(long)]
     pub debug: bool,
+    /// What differs between two of `synapse log`: a number, `latest`, or -1 for the last, -2 for
+    /// the one before
+    #[arg(
+        long,
+        value_names = ["FROM", "TO"],
+        num_args = 2,
+        allow_hyphen_values = true,
+        conflicts_with_all = ["subject", "stage", "path", "debug", "local", "target", "profile", "host"]
+    )]
+    pub between: Vec<String>,
     /// Where to.
     #[command(flatten)]
     pub to: To,
@@ -353,6 +406,7 @@ pub struct Status {
 #[derive(Debug, Subcommand)]
 pub enum Cache {
     /// Show what the store holds
+    #[command(after_help = "Example: synapse cache stats")]
     Stats,
     /// Remove results by age and size
     #[command(after_help = "Example: synapse cache gc --max-size 2GB --max-age 7")]
@@ -365,11 +419,13 @@ pub enum Cache {
         max_age: u32,
     },
     /// Read and verify every blob; exits with 1 when something is wrong
+    #[command(after_help = "Example: synapse cache check --repair")]
     Check {
         /// Move damaged blobs to quarantine, so that they are made again
         #[arg(long)]
         repair: bool,
     },
     /// Delete everything in the store; costs time only
+    #[command(after_help = "Example: synapse cache clear")]
     Clear,
 }

@@ -179,7 +179,7 @@ impl App {
         Ok(Arc::new(if profile.embedded {
             target.embedded()
         } else {
-            target
+            target.of_platform(&profile.host)
         }))
     }
 

@@ -13,6 +13,7 @@ use synapse_engine::{Failure, store::Hook};
 use synapse_rules::{fileset::read_regular, platform::Secret};
 
 use self::object::Object;
+use crate::render::board;
 
 mod object;
 
@@ -284,6 +285,8 @@ fn lock(path: &Path) -> io::Result<File> {
         .write(true)
         .mode(0o600)
         .open(lock_path(path))?;
+    let what = format!("waiting for another process that writes {}", path.display());
+    let _busy = board::busy(what);
     file.lock()?;
     Ok(file)
 }

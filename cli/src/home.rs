@@ -67,6 +67,11 @@ impl Home {
         self.data.join("ledger.db")
     }
 
+    /// The journal of past invocations.
+    pub fn journal(&self) -> PathBuf {
+        self.data.join("journal.jsonl")
+    }
+
     /// The configuration file.
     pub fn config_file(&self) -> PathBuf {
         self.config.join("config.json")

@@ -4,11 +4,17 @@
 pub mod app;
 pub mod args;
 pub mod commands;
+pub mod completion;
 pub mod connect;
 pub mod credentials;
+pub mod drawing;
 pub mod home;
 pub mod input;
+pub mod invocation;
+pub mod journal;
 pub mod language;
+pub mod misuse;
+pub mod overview;
 pub mod params;
 pub mod profile;
 pub mod prompt;
@@ -18,18 +24,19 @@ pub mod select;
 pub mod signals;
 pub mod stores;
 pub mod terminal;
+pub mod timeline;
 pub mod watch;
 
-use std::{ffi::OsString, process::ExitCode, time::Instant};
+use std::{ffi::OsString, io::Write, process::ExitCode, time::Instant};
 
-use clap::{CommandFactory, FromArgMatches};
-use synapse_engine::{Failure, store::Hook};
+use clap::{CommandFactory, FromArgMatches, error::ErrorKind};
+use synapse_engine::{Failure, FailureKind, store::Hook};
 
 use self::{
     app::App,
     args::{Cli, Command, Dev, PluginCommand},
     commands::choice::Choice,
-    render::{Printer, error},
+    render::{Printer, board, error, github},
 };
 
 /// Runs the command line of this process. `hook` is for fault tests: it is called before every
@@ -39,20 +46,31 @@ pub fn main(hook: Option<Hook>) -> ExitCode {
     if let Some(code) = commands::worker::become_python() {
         return code;
     }
+    // A shell that asks what comes next waits for it at every key.
+    if let Some(code) = completion::answer() {
+        return code;
+    }
+    if let Some(output) = commands::version::asked(std::env::args_os().skip(1)) {
+        return ExitCode::from(commands::version::run(output));
+    }
     let start = Instant::now();
     let given = Cli::command().try_get_matches();
     let parsed = given.and_then(|given| Ok((Cli::from_arg_matches(&given)?, name(&given))));
     let (cli, name) = match parsed {
         Ok(parsed) => parsed,
-        Err(error) => {
-            misuse(&error);
-            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
-        }
+        Err(error) => return ended(misused(&error), &args::Output::default()),
     };
     let output = cli.output.clone();
+    // A terminal that cannot move its cursor shows no progress.
+    let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+    board::begin(&output, dumb, std::env::var_os("SYNAPSE_HEARTBEAT"));
+    github::begin(&output, |name| std::env::var_os(name));
     let outcome = App::new(output.clone(), |name| std::env::var_os(name), hook).and_then(|app| {
         app.signals.listen(&app.cancel);
-        run(&app, &cli.command)
+        app.invocation.begin(&cli.command);
+        let outcome = run(&app, &cli.command);
+        app.invocation.end(&app, &outcome);
+        outcome
     });
     let failed = |failure| {
         let action = match &cli.command {
@@ -63,28 +81,51 @@ pub fn main(hook: Option<Hook>) -> ExitCode {
         };
         report(&output, &name, action, &failure, start)
     };
-    ExitCode::from(outcome.unwrap_or_else(failed))
+    ended(outcome.unwrap_or_else(failed), &output)
 }
 
-/// Wrong use before there are options: text for people, and a document for a program that asked
-/// for one.
-fn misuse(error: &clap::Error) {
+/// The end of the process. What could not be written is told: who asked for it does not have it.
+fn ended(code: u8, output: &args::Output) -> ExitCode {
+    render::note_lost(std::io::stdout().flush());
+    let Some(failure) = render::lost() else {
+        return ExitCode::from(code);
+    };
+    error::print(&mut Printer::stderr(output), &failure);
+    ExitCode::from(if code == 0 {
+        error::exit_code(failure.kind)
+    } else {
+        code
+    })
+}
+
+/// Help where it is asked for. Wrong use before there are options: text for people, and a
+/// document for a program that asked for one.
+fn misused(error: &clap::Error) -> u8 {
     let asked = |option: &str| std::env::args_os().any(|argument| argument == option);
     let output = args::Output {
         json: asked("--json"),
         events: asked("--events"),
         ..args::Output::default()
     };
-    if !error.use_stderr() || !output.is_machine() {
-        let _ = error.print();
-        return;
+    let root = Cli::command();
+    let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
+    let at = misuse::meant(&root, &arguments);
+    if arguments.is_empty() || (error.kind() == ErrorKind::DisplayHelp && at.is_empty()) {
+        Printer::stdout(&output).text(overview::help(root));
+        return 0;
     }
-    let text = error.to_string();
-    let first = text.lines().next().unwrap_or_default();
-    let message = first.strip_prefix("error: ").unwrap_or(first);
-    let failure = Failure::usage(message).hint("--help lists what there is");
-    let name = meant(std::env::args_os().skip(1));
-    report(&output, &name, None, &failure, Instant::now());
+    if !error.use_stderr() {
+        render::note_lost(error.print());
+        return 0;
+    }
+    let wrong = misuse::of(error, &root, &arguments);
+    let at: Vec<&str> = at.iter().map(String::as_str).collect();
+    let code = report(&output, &joined(&at), None, &wrong.failure, Instant::now());
+    if let Some(usage) = wrong.usage.filter(|_| !output.is_machine()) {
+        let text = format!("{} {usage}", render::paint(render::DIM, "usage:"));
+        Printer::stderr(&output).hanging(7, text);
+    }
+    code
 }
 
 /// The name of a command as its documents have it: `publish`, `runs show`.
@@ -96,20 +137,6 @@ fn name(given: &clap::ArgMatches) -> String {
         at = below.subcommand();
     }
     joined(&words)
-}
-
-/// The name of the command that arguments which are not right were meant for.
-fn meant(arguments: impl Iterator<Item = OsString>) -> String {
-    let mut at = Cli::command();
-    let mut words = Vec::new();
-    for argument in arguments {
-        let Some(below) = at.find_subcommand(&argument).cloned() else {
-            continue;
-        };
-        words.push(below.get_name().to_owned());
-        at = below;
-    }
-    joined(&words.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
 fn joined(words: &[&str]) -> String {
@@ -140,8 +167,12 @@ fn run(app: &App, command: &Command) -> Result<u8, Failure> {
         Command::Plugin(PluginCommand::Lock(args)) => commands::lock::run(app, args),
         Command::Dev(Dev::Run(args)) => commands::dev::run(app, args),
         Command::Dev(Dev::Publish(args)) => commands::dev::publish(app, args),
+        Command::Plugin(PluginCommand::Check(args)) => commands::check::run(app, args),
+        Command::Plugin(PluginCommand::Test(args)) => commands::test::run(app, args),
         Command::Plan(args) => commands::plan::run(app, args),
         Command::Explain(args) => commands::explain::run(app, args),
+        Command::Graph(args) => commands::graph::run(app, args),
+        Command::Log(args) => commands::log::run(app, args),
         Command::Status(args) => commands::status::run(app, args),
         Command::Cache(args) => commands::cache::run(app, args),
         Command::Login(args) => commands::login::run(app, args),
@@ -154,6 +185,8 @@ fn run(app: &App, command: &Command) -> Result<u8, Failure> {
         Command::Dataset(args) => commands::dataset::run(app, args),
         Command::Model(args) => commands::model::run(app, args),
         Command::Backend(args) => commands::backend::run(app, args),
+        Command::Completions(args) => commands::completions::run(app, args),
+        Command::Man(args) => commands::man::run(app, args),
         Command::Schema(args) => commands::schema::run(app, args),
         Command::Worker(_) => Err(commands::worker::misused()),
         Command::Job => commands::agent_job::run(app),
@@ -172,8 +205,12 @@ pub(crate) fn report(
         let elapsed = start.elapsed().as_millis() as u64;
         let mut printer = Printer::stdout(output);
         render::failed::print(&mut printer, name, action, failure, elapsed);
+    } else if failure.kind == FailureKind::Cancelled {
+        // Whoever pressed Ctrl-C knows; this is how far it came.
+        Printer::stderr(output).hanging(2, &failure.message);
     } else {
         error::print(&mut Printer::stderr(output), failure);
+        github::summarise_failure(output, name, failure);
     }
     error::exit_code(failure.kind)
 }
@@ -181,27 +218,4 @@ pub(crate) fn report(
 /// The command line as a tree, for documents and tests made from it.
 pub fn command() -> clap::Command {
     Cli::command()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn wrong_arguments_still_name_their_command() {
-        for (given, name) in [
-            ("plugin run train --bogus", "run"),
-            (
-                "--json plugin --color always publish --bogus plan",
-                "publish",
-            ),
-            ("runs show", "runs show"),
-            ("plugin", "plugin"),
-            ("bogus plan --x", "plan"),
-            ("--bogus", "synapse"),
-        ] {
-            let arguments = given.split(' ').map(OsString::from);
-            assert_eq!(meant(arguments), name, "{given}");
-        }
-    }
 }

@@ -8,7 +8,7 @@ use std::{
 
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
-use synapse_engine::Failure;
+use synapse_engine::{Excerpt, Failure};
 use synapse_rules::fileset::read_regular;
 
 /// How parameters are written, as the guide's troubleshooting has it.
@@ -76,11 +76,82 @@ fn parse(text: &[u8], place: &str) -> Result<Value, Failure> {
         }
         Err(error) => {
             // The text itself is not quoted: it may hold what belongs into no log.
-            let what = format!("Invalid JSON params: {error}");
+            let said = error.to_string();
+            let said = said.split(" at line ").next().unwrap_or(&said);
+            let said = said.replace("EOF while parsing", "it ends inside");
+            let what = format!("Invalid JSON params: {said}");
             let (line, column) = (error.line(), error.column());
-            Err(failure(what).at(format!("{place}:{line}:{column}")))
+            let mut failure = failure(what).at(format!("{place}:{line}:{column}"));
+            failure.excerpt = excerpt(text, line, column);
+            Err(failure)
         }
     }
+}
+
+/// The line that could not be read, near the place in it, with its values hidden: what belongs
+/// into no log is among them.
+fn excerpt(text: &[u8], line: usize, column: usize) -> Option<Box<Excerpt>> {
+    /// Characters that are shown before the place, and after it.
+    const AROUND: usize = 36;
+    let own = text
+        .split(|byte| *byte == b'\n')
+        .nth(line.checked_sub(1)?)?;
+    let before = own.get(..column.saturating_sub(1).min(own.len()))?;
+    let before = String::from_utf8_lossy(before).chars().count();
+    let shown = hidden(&String::from_utf8_lossy(own));
+    let shown: Vec<char> = shown.trim_end().chars().collect();
+    let (from, to) = (
+        before.saturating_sub(AROUND),
+        (before + AROUND).min(shown.len()),
+    );
+    let cut = |is_cut: bool| if is_cut { "..." } else { "" };
+    let middle: String = shown.get(from..to)?.iter().collect();
+    let head = cut(from > 0);
+    Some(Box::new(Excerpt {
+        line,
+        text: format!("{head}{middle}{}", cut(to < shown.len())),
+        before: before - from + head.len(),
+    }))
+}
+
+/// A line of JSON, or of what was meant to be, in which every word is hidden that is neither a
+/// key nor a number: `{"key": "*****"}`. It is as long as before.
+fn hidden(line: &str) -> String {
+    let all: Vec<char> = line.chars().collect();
+    let mut out = String::with_capacity(line.len());
+    let mut at = 0;
+    while at < all.len() {
+        let first = all[at];
+        let is_word = |own: &char| own.is_alphanumeric() || "_.-+/@=%$".contains(*own);
+        let (open, end) = if first == '"' || first == '\'' {
+            let mut escaped = false;
+            let end = all[at + 1..].iter().position(|own| {
+                let ends = *own == first && !escaped;
+                escaped = *own == '\\' && !escaped;
+                ends
+            });
+            (1, end.map_or(all.len(), |end| at + end + 2))
+        } else if is_word(&first) {
+            let length = all[at..].iter().take_while(|own| is_word(own)).count();
+            (0, at + length)
+        } else {
+            (0, at + 1)
+        };
+        let word: String = all[at..end].iter().collect();
+        let next = all[end..].iter().find(|own| !own.is_whitespace());
+        let plain = ["true", "false", "null"].contains(&&*word) || word.parse::<f64>().is_ok();
+        if next == Some(&':') || plain || (open == 0 && !is_word(&first)) {
+            out.push_str(&word);
+        } else {
+            let closed = open == 1 && end - at > 1 && all[end - 1] == first;
+            let stars = end - at - open - usize::from(closed);
+            out.extend((open == 1).then_some(first));
+            out.push_str(&"*".repeat(stars));
+            out.extend(closed.then_some(first));
+        }
+        at = end;
+    }
+    out
 }
 
 /// The first integer of a JSON text that would lose digits, cut where it is very long.
@@ -234,7 +305,7 @@ mod tests {
             assert!(
                 failure
                     .message
-                    .starts_with("Invalid JSON params: the key \"a\" is given twice at line 1"),
+                    .starts_with("Invalid JSON params: the key \"a\" is given twice"),
                 "{failure}"
             );
         }
@@ -256,6 +327,26 @@ mod tests {
         assert_eq!(failure.place.as_deref(), Some("--params:1:2"));
         assert_eq!(failure.hint.as_deref(), Some(HINT));
         assert!(!format!("{failure:?}").contains("canary"));
+        let excerpt = failure.excerpt.unwrap();
+        assert_eq!(excerpt.text, "{'epochs': 5, 'token': '******'}");
+        assert_eq!((excerpt.line, excerpt.before), (1, 1));
+        for text in [
+            "{\"a\": \"canary\" \"b\": 1}",
+            "{token: canary}",
+            "{\"a\": [\"x\", canary+/=, \"canary",
+            "{\"a\": \"can\\\"ary canary\", }",
+        ] {
+            let failure = from(text).unwrap_err();
+            assert!(!format!("{failure:?}").contains("canary"), "{failure:?}");
+        }
+        let long = format!("{{\"a\": [{}\n{}oops]}}", "1, ".repeat(9), "1, ".repeat(90));
+        let failure = from(&long).unwrap_err();
+        let excerpt = failure.excerpt.unwrap();
+        assert_eq!(failure.place.as_deref(), Some("--params:2:271"));
+        assert_eq!(excerpt.line, 2);
+        assert!(excerpt.text.starts_with("..."), "{excerpt:?}");
+        let at = excerpt.text.chars().nth(excerpt.before);
+        assert_eq!(at, Some('*'), "{excerpt:?}");
         for text in ["", "[1]", "3", "null", "{\"a\": 1} x", "\u{0}"] {
             let failure = from(text).unwrap_err();
             assert!(

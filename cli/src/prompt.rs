@@ -9,7 +9,11 @@ use dialoguer::{
 };
 use synapse_engine::Failure;
 
-use crate::{app::App, args::Color};
+use crate::{
+    app::App,
+    args::Color,
+    render::board::{self, Paused},
+};
 
 /// Shows the cursor, which a question that was interrupted has hidden, and begins a line.
 const SHOWN: &[u8] = b"\x1b[?25h\n";
@@ -17,6 +21,8 @@ const SHOWN: &[u8] = b"\x1b[?25h\n";
 /// Somebody to ask.
 pub struct Prompt {
     theme: Box<dyn Theme>,
+    /// The live area would be drawn over the question.
+    _paused: Paused,
 }
 
 impl Prompt {
@@ -36,7 +42,10 @@ impl Prompt {
             } else {
                 Box::new(ColorfulTheme::default())
             };
-            return Ok(Self { theme });
+            return Ok(Self {
+                theme,
+                _paused: board::get().pause(),
+            });
         } else {
             "there is no terminal"
         };

@@ -168,20 +168,42 @@ fn not_a_plugin(start: &Path, root: Option<&Path>, complete: bool) -> Failure {
     if let Some(above) = start.ancestors().skip(1).find(|folder| is_plugin(folder)) {
         return failure.hint(format!("a plugin lies above: --path {}", above.display()));
     }
-    let folders = fs::read_dir(start)
-        .into_iter()
-        .flatten()
-        .flatten()
-        .map(|entry| entry.path());
-    let mut below: Vec<PathBuf> = folders.filter(|folder| is_plugin(folder)).collect();
-    below.sort();
-    match below.first() {
+    match plugin_below(start) {
         Some(below) => failure.hint(format!("a plugin lies below: --path {}", below.display())),
         None if complete => failure.hint(
             "go to a plugin's folder, name one with --path, or a configuration with --config",
         ),
         None => failure.hint("go to a plugin's folder, or name one with --path"),
     }
+}
+
+/// The plugin nearest below a folder; not looked for far down, or among very many.
+fn plugin_below(start: &Path) -> Option<PathBuf> {
+    const DEPTH: usize = 3;
+    const MOST: usize = 1000;
+    let mut level = vec![start.to_owned()];
+    for _ in 0..DEPTH {
+        let mut next = Vec::new();
+        for folder in level {
+            let entries = fs::read_dir(&folder).into_iter().flatten().flatten();
+            next.extend(entries.filter(is_folder).map(|entry| entry.path()));
+            if next.len() > MOST {
+                return None;
+            }
+        }
+        next.sort();
+        if let Some(found) = next.iter().find(|folder| is_plugin(folder)) {
+            return Some(found.clone());
+        }
+        level = next;
+    }
+    None
+}
+
+/// Hidden folders hold no plugins; links may lead anywhere.
+fn is_folder(entry: &fs::DirEntry) -> bool {
+    let is_hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
+    !is_hidden && entry.file_type().is_ok_and(|kind| kind.is_dir())
 }
 
 fn members(app: &App, root: &Path) -> Result<Selected, Failure> {

@@ -16,10 +16,15 @@ use signal_hook::{
 use synapse_engine::Cancel;
 use synapse_rules::worker::host::{Interrupt, Interrupter};
 
+use crate::render::board;
+
 /// The exit code of whoever is interrupted.
 const INTERRUPTED: i32 = 130;
 /// Signals after which a run is given up that does not even end when it is killed.
 const PATIENCE: u32 = 3;
+
+/// What is shown after the first Ctrl-C, as long as it takes.
+const STOPPING: &str = "stopping after what has begun; Ctrl-C again ends it here";
 
 /// Who hears of signals.
 #[derive(Clone, Default)]
@@ -87,10 +92,14 @@ impl Signals {
             (heard.count, heard.run.clone())
         });
         match run {
-            Some(_) if count > PATIENCE => signal_hook::low_level::exit(INTERRUPTED),
+            Some(_) if count > PATIENCE => end(),
             Some(run) => run(kind(origin)),
-            None if count > 1 => signal_hook::low_level::exit(INTERRUPTED),
-            None => cancel.cancel(),
+            None if count > 1 => end(),
+            None => {
+                cancel.cancel();
+                // Until the end of all work, or of the process.
+                std::mem::forget(board::busy(STOPPING));
+            }
         }
     }
 
@@ -105,8 +114,9 @@ impl Drop for Diverted {
     }
 }
 
-/// Ends the process at once, which every step survives.
-pub fn exit() {
+/// Ends the process where it stands, with the terminal as it was.
+pub fn end() {
+    board::end();
     signal_hook::low_level::exit(INTERRUPTED);
 }
 

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{failure::Failure, reason::DirtyReason};
+use crate::{failure::Failure, graph::Graph, plan::Plan, reason::DirtyReason};
 
 /// Names a node to people and programs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,6 +50,13 @@ pub enum Event {
         /// Bytes in all.
         total: u64,
     },
+    /// What a node does now, or what it waits for.
+    Doing {
+        /// Which.
+        node: Label,
+        /// In a few words, such as `installing 12 packages`.
+        what: String,
+    },
     /// A node has its result.
     Finished {
         /// Which.
@@ -87,6 +94,11 @@ pub enum Event {
 pub trait EventSink: Send + Sync {
     /// One event.
     fn event(&self, event: Event);
+
+    /// A plan was made of a graph: for who draws it, or looks for what a run waited for.
+    fn planned(&self, graph: &Graph, plan: &Plan) {
+        let _ = (graph, plan);
+    }
 }
 
 /// Drops every event.

@@ -45,6 +45,20 @@ pub struct Failure {
     /// The blob that is missing, for [`FailureKind::MissingBlob`].
     #[serde(skip)]
     pub blob: Option<Digest>,
+    /// The line of the input that is meant, for people at the terminal alone.
+    #[serde(skip)]
+    pub excerpt: Option<Box<Excerpt>>,
+}
+
+/// A line of an input, with the place in it that is meant. It holds nothing that is secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Excerpt {
+    /// The line's number, from 1.
+    pub line: usize,
+    /// Its text, or a part of it.
+    pub text: String,
+    /// Characters before the place that is meant.
+    pub before: usize,
 }
 
 impl Failure {
@@ -59,6 +73,7 @@ impl Failure {
             hint: None,
             more: Vec::new(),
             blob: None,
+            excerpt: None,
         }
     }
 

@@ -27,7 +27,7 @@ pub mod tree;
 pub use cancel::Cancel;
 pub use digest::Digest;
 pub use event::{Event, EventLog, EventSink, Label, Silence};
-pub use failure::{Failure, FailureKind};
+pub use failure::{Excerpt, Failure, FailureKind};
 pub use graph::{Cycle, Graph, GraphBuilder, NodeId};
 pub use manifest::{Files, Input, Key, Manifest, Record, Recorded};
 pub use node::{Context, Inputs, Lane, Node, Pending, Probe, Rule, store_failure};

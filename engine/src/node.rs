@@ -42,6 +42,11 @@ pub struct Pending;
 pub struct Inputs<'a>(pub(crate) &'a [Option<Arc<Outcome>>]);
 
 impl<'a> Inputs<'a> {
+    /// Of a node that depends on nothing.
+    pub fn none() -> Self {
+        Self(&[])
+    }
+
     /// The outcome of the `index`th dependency.
     pub fn get(&self, index: usize) -> Result<&'a Outcome, Pending> {
         self.0.get(index).and_then(Option::as_deref).ok_or(Pending)
@@ -180,6 +185,14 @@ impl Context<'_> {
     /// Whether to stop early.
     pub fn cancel(&self) -> &Cancel {
         self.cancel
+    }
+
+    /// Tells what it does now, or what it waits for, in a few words.
+    pub fn doing(&self, what: impl Into<String>) {
+        self.events.event(Event::Doing {
+            node: self.label.clone(),
+            what: what.into(),
+        });
     }
 
     /// Tells how far it got, in bytes.

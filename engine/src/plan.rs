@@ -212,6 +212,7 @@ pub fn plan(graph: &Graph, session: &Session) -> Result<Plan, Failure> {
         run: count(|decision| matches!(decision, Decision::Run(_))),
         unknown: count(|decision| *decision == Decision::Unknown),
     });
+    session.events.planned(graph, &plan);
     Ok(plan)
 }
 

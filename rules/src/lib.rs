@@ -4,6 +4,7 @@
 pub mod action;
 pub mod archive;
 pub mod bump;
+pub mod check;
 pub mod checksum;
 pub mod client;
 pub mod config;

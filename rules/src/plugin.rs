@@ -336,10 +336,10 @@ pub enum Trust {
 #[derive(Debug, Default)]
 pub struct Above(Mutex<HashMap<(PathBuf, String), Levels>>);
 
-type Levels = Arc<Vec<ignores::Level>>;
+pub(crate) type Levels = Arc<Vec<ignores::Level>>;
 
 impl Above {
-    fn levels(&self, source: &Source) -> io::Result<Levels> {
+    pub(crate) fn levels(&self, source: &Source) -> io::Result<Levels> {
         let parent = source
             .place
             .rsplit_once('/')
@@ -442,7 +442,7 @@ fn guard(source: &Source, outer: &[ignores::Level]) -> Digest {
     hasher.finish()
 }
 
-fn read_config(source: &Source, folder: &Path) -> Result<(String, Vec<u8>), Failure> {
+pub(crate) fn read_config(source: &Source, folder: &Path) -> Result<(String, Vec<u8>), Failure> {
     if let Some(path) = &source.config {
         let bytes = fileset::read_regular(path).map_err(|error| {
             let what = format!("Config file not found: {} ({error})", path.display());

@@ -34,6 +34,8 @@ pub struct Target {
     pub counters: Arc<Counters>,
     /// Reading its releases crosses no network.
     pub embedded: bool,
+    /// The address of its platform, where it has one.
+    pub host: Option<String>,
     /// Receipts do not count, however fresh: everything is asked for.
     pub verify: bool,
     /// Unix seconds.
@@ -67,6 +69,7 @@ impl Target {
             ledger,
             counters,
             embedded: false,
+            host: None,
             verify: false,
             clock,
             identity,
@@ -83,6 +86,15 @@ impl Target {
     pub fn embedded(self) -> Self {
         Self {
             embedded: true,
+            ..self
+        }
+    }
+
+    /// The same, of the platform at an address.
+    #[must_use]
+    pub fn of_platform(self, host: &str) -> Self {
+        Self {
+            host: Some(host.to_owned()),
             ..self
         }
     }

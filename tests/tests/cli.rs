@@ -285,7 +285,6 @@ fn options_that_do_not_exist_or_do_not_agree() {
         &["nope"],
         &["cache", "gc", "--max-size", "much"],
         &["cache", "gc", "--max-age", "-1"],
-        &[],
     ] {
         let run = space.synapse(args);
         assert_eq!(run.code(), 2, "{args:?}: {run:#?}");

@@ -114,7 +114,7 @@ fn train(synapse: &Path, folder: &Path, home: &Path) -> Result<bool> {
 }
 
 /// Copies a folder with its symlinks and modes.
-fn copy(from: &Path, to: &Path) -> Result<()> {
+pub(crate) fn copy(from: &Path, to: &Path) -> Result<()> {
     fs::create_dir(to).with_context(|| to.display().to_string())?;
     for entry in fs::read_dir(from).with_context(|| from.display().to_string())? {
         let entry = entry?;

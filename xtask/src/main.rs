@@ -7,10 +7,15 @@
 
 mod api;
 mod bench;
+mod book;
 mod demo;
+mod dist;
 mod faults;
+mod features;
 mod gen_monorepo;
+mod generate;
 mod guide;
+mod links;
 mod process;
 mod python;
 #[allow(
@@ -24,6 +29,7 @@ mod repo;
 mod stat_loop;
 mod test;
 mod tidy;
+mod tools;
 
 use std::process::ExitCode;
 
@@ -53,6 +59,12 @@ enum Chore {
     Bench(bench::Args),
     /// Kills and fails publishes at every point, and checks what is left.
     Faults(faults::Args),
+    /// Builds the documentation as a book, and checks it.
+    Book(book::Args),
+    /// Writes the pages of the reference that come from the code.
+    Generate(generate::Args),
+    /// Builds the wheel for release, tries it, and says what it is.
+    Dist(dist::Args),
     /// Works through the guide from top to bottom, as a test.
     Guide(guide::Args),
     /// Writes a workspace of generated plugins.
@@ -71,6 +83,9 @@ fn main() -> ExitCode {
         Chore::Tidy => tidy::run(),
         Chore::Bench(args) => bench::run(&args),
         Chore::Faults(args) => faults::run(&args),
+        Chore::Book(args) => book::run(&args),
+        Chore::Generate(args) => generate::run(&args),
+        Chore::Dist(args) => dist::run(&args),
         Chore::Guide(args) => guide::run(&args),
         Chore::GenMonorepo(args) => gen_monorepo::run(&args),
         Chore::StatLoop(args) => stat_loop::run(&args),

@@ -39,9 +39,9 @@ const SUITE: [&str; 9] = [
     "tomli>=2; python_version < '3.11'",
 ];
 /// What the package needs.
-const PACKAGE: [&str; 2] = ["pydantic>=2.3", "urllib3>=1.26,<3"];
+pub(crate) const PACKAGE: [&str; 2] = ["pydantic>=2.3", "urllib3>=1.26,<3"];
 /// Fails unless command and package are installed, find each other, and came alone.
-const LOOK: &str = r#"
+pub(crate) const LOOK: &str = r#"
 import importlib.metadata, pathlib, subprocess, sys
 import synapse_sdk, synapse_sdk._find
 about = importlib.metadata.distribution("synapse-sdk")
@@ -110,23 +110,10 @@ pub(crate) fn mypy(root: &Path) -> Result<Found> {
 /// Packs the wheel that `pip install .` would, from a build without optimisation, installs it into
 /// an empty environment, and looks at what is there: the command, the package, nothing else.
 pub(crate) fn wheel(root: &Path) -> Result<Found> {
-    let maturin = checkers(root)?.join("bin/maturin");
     let folder = made(root).join("wheel");
-    if folder.exists() {
-        fs::remove_dir_all(&folder)?;
-    }
-    let mut pack = Command::new(maturin);
-    pack.args(["build", "--quiet", "--profile", "dev", "--locked", "--out"])
-        .arg(&folder);
-    let packed = status(root, &mut pack)?;
-    if packed.is_err() {
-        return Ok(packed);
-    }
-    let wheels: Vec<PathBuf> = fs::read_dir(&folder)?
-        .map(|entry| Ok(entry?.path()))
-        .collect::<Result<_>>()?;
-    let [wheel] = wheels.as_slice() else {
-        bail!("wheels: {wheels:?}");
+    let wheel = match pack(root, &folder, &["--profile", "dev"], &[])? {
+        Ok(wheel) => wheel,
+        Err(what) => return Ok(Err(what)),
     };
     let python = pythons::all().pop().context("no Python")?;
     let environment = made(root).join("installed");
@@ -141,7 +128,7 @@ pub(crate) fn wheel(root: &Path) -> Result<Found> {
             "--no-deps",
             "--force-reinstall",
         ])
-        .arg(wheel);
+        .arg(&wheel);
     let installed = status(root, &mut install)?;
     if installed.is_err() {
         return Ok(installed);
@@ -152,7 +139,35 @@ pub(crate) fn wheel(root: &Path) -> Result<Found> {
     status(&folder, &mut look)
 }
 
-fn status(root: &Path, command: &mut Command) -> Result<Found> {
+/// Packs the wheel into `folder`, which is emptied, with more arguments for maturin and variables
+/// for the build; where it lies, or what went wrong.
+pub(crate) fn pack(
+    root: &Path,
+    folder: &Path,
+    args: &[&str],
+    variables: &[(&str, String)],
+) -> Result<std::result::Result<PathBuf, String>> {
+    if folder.exists() {
+        fs::remove_dir_all(folder)?;
+    }
+    let mut pack = Command::new(checkers(root)?.join("bin/maturin"));
+    pack.args(["build", "--quiet", "--locked", "--out"])
+        .arg(folder)
+        .args(args)
+        .envs(variables.iter().map(|(name, value)| (name, value)));
+    if let Err(what) = status(root, &mut pack)? {
+        return Ok(Err(what));
+    }
+    let wheels: Vec<PathBuf> = fs::read_dir(folder)?
+        .map(|entry| Ok(entry?.path()))
+        .collect::<Result<_>>()?;
+    match <[PathBuf; 1]>::try_from(wheels) {
+        Ok([wheel]) => Ok(Ok(wheel)),
+        Err(wheels) => bail!("wheels: {wheels:?}"),
+    }
+}
+
+pub(crate) fn status(root: &Path, command: &mut Command) -> Result<Found> {
     let status = command
         .current_dir(root)
         .status()

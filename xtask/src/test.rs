@@ -1,19 +1,20 @@
 //! Owns the one test command of this repository and its summary.
 
 use std::{
+    num::NonZero,
     path::Path,
     process::Command,
+    thread,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result};
 
-use crate::{api, python, pythons, repo, tidy};
+use crate::{
+    api, book, python, pythons, repo, tidy,
+    tools::{DENY, Installing, MDBOOK, S3S, Tool},
+};
 
-/// The cargo-deny that is installed when there is none.
-const CARGO_DENY: &str = "0.20.2";
-/// The second S3 server of the tests, which checks signatures and checksums in code of its own.
-const S3S: &str = "0.14.1";
 /// Programs that tests start, and what for.
 const NEEDED: [(&str, &str); 4] = [
     ("git", "the tests make repositories"),
@@ -42,6 +43,17 @@ enum End {
 pub(crate) fn run(args: &Args) -> Result<bool> {
     let root = repo::root()?;
     let mut summary = Summary(Vec::new());
+    // They fill what the steps before them leave idle.
+    let wanted = if args.quick {
+        vec![]
+    } else {
+        vec![S3S, DENY, MDBOOK]
+    };
+    let mut tools = Installing::start(&root, wanted);
+    let mut tool = |tool: &Tool| match tool.find(&root) {
+        None if !args.quick => tools.wait(tool).map(Some),
+        found => Ok(found),
+    };
     summary.step("programs", || Ok(programs()));
     summary.step("format", || cargo(&root, &["fmt", "--all", "--check"]));
     summary.step("clippy", || {
@@ -63,23 +75,40 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
             End::Failed("see above".to_owned())
         })
     });
-    summary.step("deny", || deny(&root, args.quick));
-    summary.step("servers", || servers(&root, args.quick));
     // The end-to-end suites start this binary.
     summary.step("build", || {
         cargo(&root, &["build", "--workspace", "--bins", "--locked"])
+    });
+    summary.step("servers", || {
+        Ok(tool(&S3S)?.map_or_else(absent, |_| End::Passed))
     });
     tests(&root, args.quick, &mut summary);
     package(&root, args.quick, &mut summary);
     if !args.quick {
         summary.step("api", || api::check(&root).map(End::from));
     }
+    summary.step("deny", || {
+        tool(&DENY)?.map_or_else(|| Ok(absent()), |program| deny(&root, &program))
+    });
+    summary.step("book", || {
+        tool(&MDBOOK)?.map_or_else(
+            || Ok(absent()),
+            |program| book::check(&root, &program).map(End::from),
+        )
+    });
     Ok(summary.print())
+}
+
+/// A program that only a full run installs.
+fn absent() -> End {
+    End::Skipped("the program is not installed; a full run installs it".to_owned())
 }
 
 fn tests(root: &Path, quick: bool, summary: &mut Summary) {
     let part = if quick { &["--lib", "--bins"][..] } else { &[] };
     if repo::has("cargo-nextest") {
+        // One more than processors: there is always a test that waits.
+        let threads = (thread::available_parallelism().map_or(1, NonZero::get) + 1).to_string();
         summary.step("tests", || {
             let all = [
                 "nextest",
@@ -88,6 +117,8 @@ fn tests(root: &Path, quick: bool, summary: &mut Summary) {
                 "--locked",
                 "--no-tests",
                 "pass",
+                "--test-threads",
+                &threads,
             ];
             cargo(root, &[&all[..], part].concat())
         });
@@ -236,21 +267,7 @@ fn run_in(root: &Path, command: &mut Command) -> Result<End> {
     })
 }
 
-fn deny(root: &Path, quick: bool) -> Result<End> {
-    let tools = repo::target_dir(root).join("tools");
-    let own = tools.join("bin/cargo-deny");
-    let program = if own.is_file() {
-        own
-    } else if let Some(found) = repo::find("cargo-deny") {
-        found
-    } else if quick {
-        return Ok(End::Skipped(
-            "cargo-deny is not installed; a full run installs it".to_owned(),
-        ));
-    } else {
-        install_deny(root, &tools)?;
-        own
-    };
+fn deny(root: &Path, program: &Path) -> Result<End> {
     let args = [
         "--all-features",
         "--log-level",
@@ -261,40 +278,4 @@ fn deny(root: &Path, quick: bool) -> Result<End> {
         "sources",
     ];
     run_in(root, Command::new(program).args(args))
-}
-
-/// Servers of other makers that the tests start.
-fn servers(root: &Path, quick: bool) -> Result<End> {
-    let tools = repo::target_dir(root).join("tools");
-    if tools.join("bin/s3s-fs").is_file() || repo::find("s3s-fs").is_some() {
-        return Ok(End::Passed);
-    }
-    if quick {
-        let what = "s3s-fs is not installed; a full run installs it";
-        return Ok(End::Skipped(what.to_owned()));
-    }
-    println!("installing s3s-fs {S3S} below the build folder, once; about 3 minutes");
-    install(root, &tools, "s3s-fs", S3S, &["--features", "binary"])?;
-    Ok(End::Passed)
-}
-
-fn install_deny(root: &Path, tools: &Path) -> Result<()> {
-    println!("installing cargo-deny {CARGO_DENY} below the build folder, once; about 3 minutes");
-    install(root, tools, "cargo-deny", CARGO_DENY, &[])
-}
-
-fn install(root: &Path, tools: &Path, name: &str, version: &str, more: &[&str]) -> Result<()> {
-    let mut install = repo::cargo();
-    install
-        .args(["install", "--locked", "--quiet", name])
-        .args(["--version", version])
-        .args(more)
-        .arg("--root")
-        .arg(tools)
-        // It builds in a temporary folder of its own, which cargo removes.
-        .env_remove("CARGO_TARGET_DIR");
-    match run_in(root, &mut install)? {
-        End::Passed => Ok(()),
-        _ => anyhow::bail!("installing {name} failed"),
-    }
 }

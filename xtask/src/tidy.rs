@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context, Result};
 use cargo_metadata::{Metadata, MetadataCommand, Package};
 
-use crate::repo;
+use crate::{features, links, repo};
 
 /// Which of our crates a crate may depend on. `None` means any.
 const EDGES: [(&str, Option<&[&str]>); 8] = [
@@ -123,7 +123,14 @@ pub(crate) fn run() -> Result<bool> {
     let root = repo::root()?;
     let mut findings = check_packages(&root, &metadata(&root)?)?;
     let mut core = 0;
-    for path in files(&root)? {
+    let files = files(&root)?;
+    for (path, line, what) in links::check(&root, &files) {
+        findings.push(finding(&path, line, what));
+    }
+    for what in features::check(&root)? {
+        findings.push(finding(features::PLACE, 1, what));
+    }
+    for path in files {
         findings.extend(check_name(&path));
         // Links are checked where they lead, and what is not text has no lines.
         let full = root.join(&path);
@@ -422,7 +429,7 @@ fn has_word(text: &str, word: &str) -> bool {
 }
 
 /// All files of the project: those git knows or would take, else all but what is built.
-fn files(root: &Path) -> Result<Vec<String>> {
+pub(crate) fn files(root: &Path) -> Result<Vec<String>> {
     let listed = Command::new("git")
         .current_dir(root)
         .args([

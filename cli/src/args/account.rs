@@ -14,8 +14,7 @@ pub struct Connection {
     /// Address of the platform (default: that of the login, or `https://api.synapse.sh`)
     #[arg(long, value_name = "URL")]
     pub host: Option<String>,
-    /// Token; - reads it from standard input. Better than here, where others can see it, it is in
-    /// `SYNAPSE_ACCESS_TOKEN`
+    /// Token, - for standard input; safer in `SYNAPSE_ACCESS_TOKEN`, where others cannot see it
     #[arg(long, value_name = "TOKEN|-")]
     pub token: Option<Secret>,
     /// Send the token over plain http to another machine, though it can be read on the way
@@ -86,6 +85,7 @@ pub struct Doctor {
 #[derive(Debug, Subcommand)]
 pub enum ProfileCommand {
     /// List saved logins
+    #[command(after_help = "Example: synapse profile list")]
     List,
     /// Use a saved login from now on when nothing names another
     #[command(after_help = "Examples:\n  synapse profile use staging\n  synapse profile use local")]
@@ -108,18 +108,21 @@ pub enum AgentCommand {
         connection: Connection,
     },
     /// List the platform's agents
+    #[command(after_help = "Example: synapse agent list --profile staging")]
     List {
         /// Which platform.
         #[command(flatten)]
         connection: Connection,
     },
     /// Show the chosen agent
+    #[command(after_help = "Example: synapse agent show")]
     Show {
         /// Which platform.
         #[command(flatten)]
         connection: Connection,
     },
     /// Choose none: the platform decides
+    #[command(after_help = "Example: synapse agent clear")]
     Clear {
         /// Which platform.
         #[command(flatten)]

@@ -12,7 +12,7 @@ pub enum Backend {
                             synapse backend serve --data /srv/synapse --host 0.0.0.0 --log requests.log")]
     Serve(Serve),
     /// Tokens that callers of the server need
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example: synapse backend token list")]
     Token(BackendToken),
 }
 
@@ -81,12 +81,14 @@ pub enum BackendToken {
         name: String,
     },
     /// List tokens, without what is secret about them
+    #[command(after_help = "Example: synapse backend token list")]
     List {
         /// Where the backend keeps its data
         #[command(flatten)]
         data: Data,
     },
     /// Make a token open nothing any more, at once
+    #[command(after_help = "Example: synapse backend token revoke 3")]
     Revoke {
         /// Its number, as `list` shows it
         id: i64,

@@ -16,13 +16,13 @@ pub struct Create {
     /// Plugin code identifier: lowercase letters, digits, hyphens (default: from the name)
     #[arg(long)]
     pub code: Option<String>,
-    /// neural_net, export, upload, smart_tool, post_annotation, pre_annotation, data_validation or custom
+    /// Plugin category: `neural_net`, `export`, `upload`, `smart_tool`, `post_annotation`, `pre_annotation`, `data_validation` or `custom`
     #[arg(short, long)]
     pub category: Option<String>,
-    /// Kind of data: image, text, video, pcd, audio or data
+    /// Kind of data: `image`, `text`, `video`, `pcd`, `audio` or `data`
     #[arg(long, value_name = "TYPE")]
     pub data_type: Option<String>,
-    /// Tasks, such as image.object_detection; may be repeated, or separated by commas
+    /// Tasks, such as `image.object_detection`; may be repeated, or separated by commas
     #[arg(long, value_name = "TASK", value_delimiter = ',')]
     pub tasks: Vec<String>,
     /// Ask nothing: take defaults for what is missing

@@ -23,7 +23,7 @@ pub enum Dataset {
         /// Its id (default: the next free one)
         #[arg(long, value_parser = clap::value_parser!(i64).range(1..=HIGHEST_ID))]
         id: Option<i64>,
-        /// Its format: `yolo`, `coco`, `pascal_voc`, `dm_v1` or `dm_v2` (default: what its layout tells)
+        /// Its format: yolo, coco, pascal_voc, dm_v1 or dm_v2 (default: what its layout tells)
         #[arg(long)]
         format: Option<String>,
         /// A split and the files that are in it, such as train=images/train; may be repeated
@@ -34,8 +34,10 @@ pub enum Dataset {
         replace: bool,
     },
     /// List datasets
+    #[command(after_help = "Example: synapse dataset list")]
     List,
     /// Show one dataset
+    #[command(after_help = "Example: synapse dataset show 123")]
     Show {
         /// Its id or name
         dataset: String,
@@ -46,13 +48,16 @@ pub enum Dataset {
 #[derive(Debug, Subcommand)]
 pub enum Model {
     /// List models
+    #[command(after_help = "Example: synapse model list")]
     List,
     /// Show one model
+    #[command(after_help = "Example: synapse model show 1")]
     Show {
         /// Its id
         id: i64,
     },
     /// Copy a model's file
+    #[command(after_help = "Example: synapse model get 1 --output best.pt")]
     Get {
         /// Its id
         id: i64,

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::{Connection, Stores};
+use super::{Connection, Recording, Stores};
 
 /// Where a publish goes.
 #[derive(Debug, Clone, Default, Args)]
@@ -62,7 +62,7 @@ pub struct Publish {
     /// Skip backend validation: make a debug release, which replaces the one before
     #[arg(long, conflicts_with = "bump")]
     pub debug: bool,
-    /// Skip confirmation prompts
+    /// Send without asking; into the embedded backend it is never asked
     #[arg(short, long)]
     pub yes: bool,
     /// Raise the version of plugins whose content differs from what is published
@@ -77,6 +77,9 @@ pub struct Publish {
     /// Publish files matching PATTERN although they look like credentials; may be repeated
     #[arg(long, value_name = "PATTERN")]
     pub allow_secret: Vec<String>,
+    /// What to write about it.
+    #[command(flatten)]
+    pub recording: Recording,
     /// Where to.
     #[command(flatten)]
     pub to: To,

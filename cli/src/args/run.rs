@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::Connection;
+use super::{Connection, Recording};
 
 /// `synapse plugin run`.
 #[derive(Debug, Args)]
@@ -55,6 +55,9 @@ pub struct RunOptions {
     /// Take the result of an earlier equal run, for actions declared `cacheable: true`
     #[arg(long)]
     pub reuse: bool,
+    /// What to write about it.
+    #[command(flatten)]
+    pub recording: Recording,
     /// Where the action's Python comes from.
     #[command(flatten)]
     pub environment: Environment,

@@ -2,14 +2,13 @@
 
 use clap::Args;
 
-use super::Selection;
+use super::{Recording, Selection};
 
 /// Object stores that a publish goes to as well.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Where to")]
 pub struct Stores {
-    /// Store archive and wheel there too: a name of the profile's storages, or a URL such as
-    /// `s3://BUCKET/FOLDER`; may be repeated
+    /// Store archive and wheel there too: a storage of the profile, or a URL; may be repeated
     #[arg(long, value_name = "NAME|URL")]
     pub storage: Vec<String>,
     /// Leave out the object stores that the workspace names
@@ -20,10 +19,12 @@ pub struct Stores {
 /// `synapse plugin upload`.
 #[derive(Debug, Args)]
 pub struct Upload {
-    /// Where to: a name of the profile's storages, or a URL such as `s3://BUCKET/FOLDER`; may be
-    /// repeated (default: what the workspace names)
+    /// A storage of the profile, or a URL; may be repeated (default: what the workspace names)
     #[arg(long, value_name = "NAME|URL")]
     pub storage: Vec<String>,
+    /// Send without asking
+    #[arg(short, long)]
+    pub yes: bool,
     /// Build the wheel and store it too
     #[arg(long)]
     pub wheel: bool,
@@ -48,6 +49,9 @@ pub struct Upload {
     /// Store files matching PATTERN although they look like credentials; may be repeated
     #[arg(long, value_name = "PATTERN")]
     pub allow_secret: Vec<String>,
+    /// What to write about it.
+    #[command(flatten)]
+    pub recording: Recording,
     /// Which plugins.
     #[command(flatten)]
     pub selection: Selection,

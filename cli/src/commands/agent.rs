@@ -75,7 +75,10 @@ fn listed(app: &App, profile: &Profile) -> Result<Vec<Listed>, Failure> {
     let auth = profile.auth()?.clone();
     let host = profile::parse_host(app, &profile.host, profile.host_from)?;
     let platform: Platform = reach::platform(app, &host, Some(auth), profile.allow_http)?;
-    let agents = match platform.agents() {
+    let busy = reach::waiting(&platform);
+    let agents = platform.agents();
+    drop(busy);
+    let agents = match agents {
         // One that knows no agents has none.
         Err(PlatformError::NotFound(_)) => Vec::new(),
         agents => agents.map_err(|error| error.failure(&host.short()))?,

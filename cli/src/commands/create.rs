@@ -45,9 +45,10 @@ pub struct Made<'a> {
 /// Runs the command; returns the exit code.
 pub fn run(app: &App, args: &Create) -> Result<u8, Failure> {
     let given = Given::check(args)?;
-    let prompt = match args.yes {
-        true => None,
-        false => Some(Prompt::of(app, INSTEAD)?),
+    let prompt = if args.yes {
+        None
+    } else {
+        Some(Prompt::of(app, INSTEAD)?)
     };
     let own = match &args.template {
         Some(template) => Some(team(app, template)?),
@@ -98,7 +99,7 @@ pub fn run(app: &App, args: &Create) -> Result<u8, Failure> {
     } else if !app.output.quiet && !app.output.is_machine() {
         text::preview(&mut Printer::stdout(&app.output), &made);
     }
-    create::place(&target, &files, &app.cancel)?;
+    create::place(&target, &files, &app.cancel, app.hook.as_ref())?;
     if let Some(membership) = &membership {
         membership.join()?;
     }
@@ -235,8 +236,9 @@ impl Ask<'_> {
             return Ok(usual?);
         };
         let check = |given: &str| {
-            answers::code(given).map_err(|refused| refused.line())?;
-            write::expect_free(&self.target(given)).map_err(|failure| failure.message)
+            answers::code(given).map_err(|refused| refused.short())?;
+            write::expect_free(&self.target(given))
+                .map_err(|_| "its folder is there already".to_owned())
         };
         prompt.text("Code", usual.ok().as_deref(), check)
     }

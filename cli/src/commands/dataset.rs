@@ -47,7 +47,7 @@ fn add(app: &App, add: &AddDataset<'_>) -> Result<u8, Failure> {
     // A relative path is the user's, from where the command runs.
     let dir = app.cwd.join(add.dir);
     let backend = app.backend()?;
-    let bar = text::Bar::new(&app.output);
+    let bar = text::Bar::new();
     let added = backend.dataset_add(&AddDataset { dir: &dir, ..*add }, &app.cancel, &|step| {
         bar.show(step);
     });

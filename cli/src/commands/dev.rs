@@ -47,6 +47,7 @@ const OFTEN: usize = 3;
 /// Runs an action whenever something that it depends on changes; returns the exit code.
 pub fn run(app: &App, args: &args::DevRun) -> Result<u8, Failure> {
     refuse_document(app)?;
+    refuse_recording(&args.run.options.recording)?;
     let mut options = args.run.options.clone();
     match options.mode {
         None => options.mode = Some(Mode::Local),
@@ -96,6 +97,7 @@ pub fn run(app: &App, args: &args::DevRun) -> Result<u8, Failure> {
 pub fn publish(app: &App, args: &args::DevPublish) -> Result<u8, Failure> {
     refuse_document(app)?;
     let given = &args.publish;
+    refuse_recording(&given.recording)?;
     if given.dry_run {
         let what = "dev publish publishes: it has no preview";
         return Err(Failure::usage(what).hint("synapse plugin publish --debug --dry-run"));
@@ -137,6 +139,19 @@ fn refuse_document(app: &App) -> Result<(), Failure> {
         return Err(Failure::usage(what).hint("--events prints one JSON object a line"));
     }
     Ok(())
+}
+
+/// Nor one at which it could write how long everything took.
+fn refuse_recording(recording: &args::Recording) -> Result<(), Failure> {
+    let option = match recording {
+        args::Recording {
+            timings: Some(_), ..
+        } => "--timings",
+        args::Recording { trace: Some(_), .. } => "--trace",
+        args::Recording { .. } => return Ok(()),
+    };
+    let what = format!("{option} writes a file at the end, and a watch has none");
+    Err(Failure::usage(what).hint("synapse plugin run and publish write it"))
 }
 
 /// A path as events have it.
@@ -472,7 +487,7 @@ fn on_signal(current: &Current, tell: &Sender<Wake>) -> impl Fn(Interrupt) + Sen
         let _ = tell.send(Wake::Quit(INTERRUPTED));
         let run = current.pass(interrupt);
         if again.swap(true, Ordering::Relaxed) && !run {
-            signals::exit();
+            signals::end();
         }
     }
 }

@@ -11,7 +11,7 @@ use synapse_rules::{
     upload,
 };
 
-use super::{look, plan::optional_targets};
+use super::{between, look, plan::optional_targets};
 use crate::{
     app::App,
     args::{self, Selection},
@@ -23,6 +23,10 @@ const STAGES: [&str; 5] = ["inspect", "sync", "archive", "checksum", "upload"];
 
 /// Runs the command; returns the exit code.
 pub fn run(app: &App, args: &args::Explain) -> Result<u8, Failure> {
+    if let [from, to] = args.between.as_slice() {
+        return between::run(app, from, to);
+    }
+    let asked = args.subject.clone().unwrap_or_default();
     if let Some(stage) = args
         .stage
         .as_deref()
@@ -33,7 +37,7 @@ pub fn run(app: &App, args: &args::Explain) -> Result<u8, Failure> {
     }
     let selection = Selection {
         path: args.path.clone(),
-        plugin: vec![args.subject.clone()],
+        plugin: vec![asked.clone()],
         ..Selection::default()
     };
     let selected = match select::select(app, &selection, Otherwise::All) {
@@ -54,9 +58,10 @@ pub fn run(app: &App, args: &args::Explain) -> Result<u8, Failure> {
     };
     let reports = look(app, &selected, &targets, &options)?;
     let wanted = |report: &&PluginReport| {
-        report.plugin.as_ref().is_some_and(|plugin| {
-            plugin.subject() == args.subject || plugin.head.code == args.subject
-        })
+        report
+            .plugin
+            .as_ref()
+            .is_some_and(|plugin| plugin.subject() == asked || plugin.head.code == asked)
     };
     if let Some(failure) = reports
         .iter()
@@ -73,7 +78,7 @@ pub fn run(app: &App, args: &args::Explain) -> Result<u8, Failure> {
         let found = found.collect::<Vec<_>>().join(", ");
         Failure::user(
             "unknown-plugin",
-            format!("there is no plugin {:?} here", args.subject),
+            format!("there is no plugin {asked:?} here"),
         )
         .hint(format!("here is {found}"))
     })?;

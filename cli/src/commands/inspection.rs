@@ -12,7 +12,7 @@ use synapse_rules::{
     sync::{self, Stages},
 };
 
-use crate::{app::App, select::Selected};
+use crate::{app::App, render::board, select::Selected};
 
 /// Refuses params that are certainly wrong.
 pub(super) fn check(
@@ -27,6 +27,7 @@ pub(super) fn check(
     if offline {
         schemas = schemas.where_it_is();
     }
+    let _busy = board::busy(format!("holding the parameters against {action}"));
     match inspect::refused(plugin, action, params, &schemas, &app.cancel) {
         Ok(errors) if errors.is_empty() => Ok(()),
         Ok(errors) => Err(action::refused(&errors, action)),
@@ -55,7 +56,8 @@ pub(super) fn look(
     selected: &Selected,
 ) -> Result<Looked, Failure> {
     let differs = |plugin: &Plugin| plugin.synced_config().map(|_| DIFFERS);
-    let session = app.session(&selected.root, Arc::new(Silence), None, true)?;
+    let events = app.invocation.hearing(Arc::new(Silence));
+    let session = app.session(&selected.root, events, None, true)?;
     if plugin.head.synced.is_some() && !session.thorough {
         return Ok(Looked {
             differs: differs(plugin),
@@ -63,6 +65,7 @@ pub(super) fn look(
         });
     }
     let schemas: Arc<dyn Schemas> = Arc::new(app.served(&session).where_it_is());
+    let _busy = board::busy(format!("inspecting {}", plugin.subject()));
     match sync::synced(plugin, &schemas, &session) {
         Ok((synced, stages)) => {
             if plugin.head.synced.is_none() && synced.source.config.is_none() {

@@ -15,12 +15,13 @@ use synapse_rules::{
     },
 };
 
+use super::reach;
 use crate::{
     app::App,
     args::Connection,
     credentials::Saved,
     profile::{self, Profile},
-    render::{DIM, Printer, paint},
+    render::{DIM, Printer, board, paint},
 };
 
 /// How often one comes back to a stream that brings nothing before it is given up.
@@ -132,6 +133,7 @@ impl Remote {
     /// platform is asked before anything is sent again.
     pub(super) fn submit(&self, request: &JobRequest) -> Result<Value, Failure> {
         let platform = self.platform();
+        let _busy = reach::waiting(&platform);
         let mut tries = self.http.options().retry.tries();
         loop {
             let error = match platform.run(request) {
@@ -191,7 +193,10 @@ impl Remote {
         plugin: Option<&str>,
         limit: u32,
     ) -> Result<(Vec<Value>, u64), Failure> {
-        let page = self.platform().jobs(plugin, limit);
+        let platform = self.platform();
+        let busy = reach::waiting(&platform);
+        let page = platform.jobs(plugin, limit);
+        drop(busy);
         let page = page.map_err(|error| self.failure(&error))?;
         let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
         let mut jobs = if page.is_array() {
@@ -289,8 +294,11 @@ impl Remote {
                 let hint = format!("synapse runs show {} --follow", self.named(id));
                 return Err(Failure::environment("target-unavailable", what).hint(hint));
             }
+            let what = format!("waiting for {} to be reached again", self.name);
+            let busy = board::busy(what);
             self.sleep(tries.next(None).unwrap_or(LONGEST))?;
             self.look_again(app);
+            drop(busy);
         }
     }
 

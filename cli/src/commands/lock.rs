@@ -73,6 +73,7 @@ pub fn run(app: &App, args: &args::Lock) -> Result<u8, Failure> {
     let selected = select::select(app, &selection, Otherwise::Refuse)?;
     let (plugin, config) = load(app, &selected)?;
     let live = Arc::new(Live::new(&app.output));
+    live.begin("looking at the requirements");
     let session = app.session(&selected.root, Arc::<Live>::clone(&live), None, false)?;
     let wanted = Wanted {
         python: args.python.clone(),

@@ -4,20 +4,27 @@ pub mod agent;
 pub mod agent_job;
 mod attempt;
 pub mod backend;
+mod between;
 pub mod cache;
+pub mod check;
 pub mod choice;
+pub mod completions;
 pub mod config;
+mod consent;
 pub mod create;
 pub mod dataset;
 pub mod dev;
 pub mod doctor;
 mod execution;
 pub mod explain;
+pub mod graph;
 mod inspection;
 mod jobs;
 pub mod lock;
+pub mod log;
 pub mod login;
 pub mod logout;
+pub mod man;
 pub mod model;
 pub mod plan;
 pub mod profiles;
@@ -28,15 +35,17 @@ pub mod run;
 pub mod runs;
 pub mod schema;
 pub mod status;
+pub mod test;
 mod token;
 pub mod update_config;
 pub mod upload;
+pub mod version;
 pub mod whoami;
 pub mod worker;
 
 use std::{path::Path, sync::Arc};
 
-use synapse_engine::Failure;
+use synapse_engine::{EventSink, Failure};
 use synapse_rules::{
     publish::{Options, PluginReport, Publish, Status},
     target::Target,
@@ -44,7 +53,7 @@ use synapse_rules::{
 
 use crate::{
     app::{self, App},
-    render::{DIM, Printer, error, paint, progress::Live},
+    render::{DIM, Printer, count, error, paint, progress::Live},
     select::Selected,
 };
 
@@ -55,8 +64,22 @@ fn look(
     targets: &[Arc<Target>],
     options: &Options,
 ) -> Result<Vec<PluginReport>, Failure> {
+    look_heard(app, selected, targets, options, &mut |live| live)
+}
+
+/// The same, where somebody else hears what happens as well.
+fn look_heard(
+    app: &App,
+    selected: &Selected,
+    targets: &[Arc<Target>],
+    options: &Options,
+    hearing: &mut dyn FnMut(Arc<dyn EventSink>) -> Arc<dyn EventSink>,
+) -> Result<Vec<PluginReport>, Failure> {
     let live = Arc::new(Live::new(&app.output));
-    let mut session = app.session(&selected.root, Arc::<Live>::clone(&live), None, false)?;
+    live.begin(&looking(selected));
+    live.targets(targets.iter().map(AsRef::as_ref));
+    let events = hearing(Arc::<Live>::clone(&live));
+    let mut session = app.session(&selected.root, events, None, false)?;
     session.thorough = true;
     let options = Options {
         dry_run: true,
@@ -67,6 +90,7 @@ fn look(
         options: &options,
         targets: targets.to_vec(),
         storing: None,
+        gate: None,
         libraries: libraries.as_ref(),
         session: &session,
         workspace: &selected.workspace,
@@ -77,6 +101,24 @@ fn look(
     let reports = publish.run(&selected.sources);
     live.finish();
     reports
+}
+
+/// What goes on before any stage does.
+fn looking(selected: &Selected) -> String {
+    let plugins = count(selected.sources.len() as u64, "plugin");
+    format!("looking at {plugins}")
+}
+
+/// The last line of a publish that was interrupted: what was done, and how to go on.
+fn interrupted(printer: &mut Printer, reports: &[PluginReport]) {
+    let done =
+        |report: &&PluginReport| matches!(report.status, Status::Published | Status::UpToDate);
+    let done = reports.iter().filter(done).count();
+    let all = count(reports.len() as u64, "plugin");
+    printer.hanging(
+        2,
+        format!("interrupted with {done} of {all} done; run it again to go on where it stopped"),
+    );
 }
 
 /// Prints the warnings of the workspace and of every configuration, once each.
@@ -117,11 +159,8 @@ fn notes(app: &App, reports: &[PluginReport]) {
             differing.push(plugin.head.code.clone());
         }
         for note in plugin.head.synced.iter().flat_map(|memo| &memo.notes) {
-            printer.line(format!(
-                "{} {}: {note}",
-                paint(DIM, "note:"),
-                plugin.subject()
-            ));
+            let line = format!("{} {}: {note}", paint(DIM, "note:"), plugin.subject());
+            printer.hanging(6, line);
         }
     }
     let first = differing
@@ -135,11 +174,12 @@ fn notes(app: &App, reports: &[PluginReport]) {
         more if more > 3 => format!("{first} and {} more", more - 3),
         _ => first,
     };
-    printer.line(format!(
+    let line = format!(
         "{} the releases hold an updated config.yaml for {names}; `synapse plugin update-config` \
          writes it into the source",
         paint(DIM, "note:")
-    ));
+    );
+    printer.hanging(6, line);
 }
 
 /// The path of a blob, as programs read it.

@@ -4,20 +4,27 @@ use std::{sync::Arc, time::Instant};
 
 use synapse_engine::{Failure, FailureKind};
 use synapse_rules::{
-    publish::{Options, PluginReport, Publish, Status},
+    publish::{Gate, Options, PluginReport, Publish, Status},
     target::{NOT_TRIED, Target},
     version::Level,
 };
 
-use super::{blob_path, notes, plan::names, warnings};
+use super::{
+    blob_path,
+    consent::{Consent, DECLINED},
+    interrupted, looking, notes,
+    plan::names,
+    warnings,
+};
 use crate::{
     app::{self, App},
     args,
     render::{
         self, Printer,
         document::{self, Document, Totals},
-        error,
+        error, github,
         progress::Live,
+        summary,
     },
     select::{self, Otherwise, Selected},
     stores,
@@ -48,6 +55,8 @@ pub fn run(app: &App, args: &args::Publish) -> Result<u8, Failure> {
         Err(failure) if args.dry_run && failure.code == "not-authenticated" => Vec::new(),
         targets => targets?,
     };
+    app.invocation
+        .record(app, &args.recording, &selected.sources)?;
     let (code, reports) = attempt(app, args, start, &selected, targets)?;
     // Thousands of small frees that the end of the process does at once.
     std::mem::forget(reports);
@@ -74,10 +83,16 @@ pub(super) fn attempt(
         dry_run: args.dry_run,
         inspect: args.dry_run,
     };
+    let names = names(&targets);
+    let group = (!args.dry_run)
+        .then(|| github::group(&format!("Publishing to {}", names.join(" and "))))
+        .flatten();
     let live = Arc::new(Live::new(&app.output));
+    live.begin(&looking(selected));
+    live.targets(targets.iter().map(AsRef::as_ref));
     let session = app.session(
         &selected.root,
-        Arc::<Live>::clone(&live),
+        app.invocation.hearing(Arc::<Live>::clone(&live)),
         args.jobs,
         args.fail_fast,
     )?;
@@ -87,11 +102,13 @@ pub(super) fn attempt(
         None => None,
     };
     let storing = stores::publishing(app, args, selected, &session)?;
+    let consent = Consent::publishing(app, args.yes || args.dry_run, &targets, storing.as_ref());
     let libraries = stores::libraries(app, &selected.root, &session)?;
     let publish = Publish {
         options: &options,
         targets: targets.clone(),
         storing: storing.as_ref(),
+        gate: consent.as_ref().map(|own| own as &dyn Gate),
         libraries: libraries.as_ref(),
         session: &session,
         workspace: &selected.workspace,
@@ -101,13 +118,21 @@ pub(super) fn attempt(
     };
     let reports = publish.run(&selected.sources);
     live.finish();
-    let reports = reports?;
+    drop(group);
+    let reports = match reports {
+        Err(failure) if failure.code == DECLINED => {
+            Printer::stderr(&app.output).line(failure.message);
+            return Ok((1, Vec::new()));
+        }
+        reports => reports?,
+    };
     warnings(app, selected, &reports);
     notes(app, &reports);
     let elapsed = start.elapsed().as_millis() as u64;
     let code = exit_code(app, &reports);
     let totals = Totals::of(&reports, &app.counters);
-    let names = names(&targets);
+    app.invocation
+        .published(app, &selected.root, &names, &reports, &totals);
     if app.output.json || app.output.events {
         let blob = |digest: &synapse_engine::Digest| blob_path(&app.home.store, digest);
         let document = Document {
@@ -142,8 +167,8 @@ pub(super) fn attempt(
         } else {
             let verbose = app.output.verbose;
             // A watch has told why.
-            let why = !app.watched || verbose;
-            render::publish::plugins(&mut printer, &reports, targets.len(), verbose, why);
+            let told = app.watched && !verbose;
+            render::publish::plugins(&mut printer, &reports, targets.len(), verbose, told);
             let wheels = storing.is_some_and(|storing| storing.wheels.is_some());
             render::upload::objects(&mut printer, &reports, wheels && verbose);
         }
@@ -159,8 +184,10 @@ pub(super) fn attempt(
         let mut printer = Printer::stdout(&app.output);
         render::publish::summary(&mut printer, &totals, &names.join(" and "), elapsed);
     }
-    if code == 130 && !app.watched {
-        printer.line("interrupted; run it again to go on where it stopped");
+    if code != 130 {
+        summary::publish(app, &names.join(" and "), &reports, &totals, elapsed);
+    } else if !app.output.quiet && !app.watched {
+        interrupted(&mut printer, &reports);
     }
     Ok((code, reports))
 }

@@ -9,7 +9,10 @@ use synapse_rules::{
     platform::{Access, Auth, Host, Platform, PlatformError},
 };
 
-use crate::app::App;
+use crate::{
+    app::App,
+    render::board::{self, Busy},
+};
 
 /// Longest wait for an answer.
 const ANSWER: Duration = Duration::from_secs(20);
@@ -53,8 +56,14 @@ pub(super) fn platform(
     Platform::new(http, access).map_err(|error| error.failure(&host.short()))
 }
 
+/// Names the platform that is asked, for as long as that lasts.
+pub(super) fn waiting(platform: &Platform) -> Busy {
+    board::busy(format!("waiting for {} to answer", platform.host()))
+}
+
 /// Asks whether a platform takes the token. One that is good for other things only is taken too.
 pub(super) fn is_accepted(platform: &Platform) -> Result<(), PlatformError> {
+    let _busy = waiting(platform);
     for question in QUESTIONS {
         match platform.get(question) {
             Ok(answer) if answer.is_array() || answer.get("results").is_some() => return Ok(()),

@@ -30,6 +30,7 @@ use super::{
 use crate::{
     app::App,
     args::{EnvironmentChoice, RunOptions},
+    journal::RunLine,
     language, params,
     render::{
         DIM, WARN, message, paint,
@@ -102,6 +103,13 @@ pub(super) fn run(
     };
     live.line(view::head("Job", &id));
     let shown = remote.named(&id);
+    app.invocation.sent(RunLine {
+        job: Some(shown.clone()),
+        plugin: plugin.clone(),
+        version: version.to_owned(),
+        action: action.clone(),
+        ..RunLine::default()
+    });
     if options.detach {
         return Ok(detached(
             app,
@@ -112,6 +120,7 @@ pub(super) fn run(
     }
     let interrupts = Arc::<Interrupts>::default();
     let diverted = interrupts.hear(app, &remote, &id, &live);
+    live.awaits(format!("waiting for an agent of {place} to run job {id}"));
     let followed = remote.follow(app, &id, &mut |said| show(&live, said));
     drop(diverted);
     live.finish();
@@ -154,6 +163,8 @@ fn only_here(args: &RunOptions) -> Result<(), Failure> {
         ("--locked", environment.locked),
         ("--upgrade", environment.upgrade),
         ("--offline", environment.offline),
+        ("--timings", args.recording.timings.is_some()),
+        ("--trace", args.recording.trace.is_some()),
     ];
     refuse(
         &given,

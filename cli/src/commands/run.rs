@@ -8,7 +8,10 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use synapse_engine::{Decision, Digest, Failure, FailureKind, GraphBuilder, NodeReport, NodeState};
+use synapse_engine::{
+    Decision, Digest, Failure, FailureKind, GraphBuilder, Inputs, Node, NodeReport, NodeState,
+    Record,
+};
 use synapse_rules::{
     action::{self, RunNode},
     config::Config,
@@ -32,13 +35,15 @@ use crate::{
     app::{self, App},
     args::{self, Mode},
     credentials::Saved,
+    journal::RunLine,
     language, params,
     render::{
         DIM, Printer, WARN,
         error::{self, ErrorObject, flatten},
-        paint,
+        github, paint,
         progress::Live,
         run::{self as view, Document, EnvironmentObject, LiveRun, StageObject},
+        summary::{self, Ran},
     },
     select::Selected,
     terminal::Terminal,
@@ -61,6 +66,8 @@ pub fn run(app: &App, choice: Choice<'_>, args: &args::RunOptions) -> Result<u8,
     let given = params::read(args.params.as_deref(), &app.cwd, io::stdin().lock())?;
     let (wanted, selected) = load(app, choice, args, given, limits)?;
     let root = &selected.root;
+    app.invocation
+        .record(app, &args.recording, &selected.sources)?;
     let live = LiveRun::new(&app.output, !args.no_debug).watched(app.watched);
     let live = Arc::new(live);
     warn(app, &wanted.plugin.head.warnings);
@@ -78,9 +85,25 @@ pub fn run(app: &App, choice: Choice<'_>, args: &args::RunOptions) -> Result<u8,
         say(app, DIM, "note:", differs);
     }
     let terminal = Terminal::save();
-    let (report, node, kept) = execute(app, args, &wanted, &ready, &live, root)?;
+    let (report, node, kept, manifest) = execute(app, args, &wanted, &ready, &live, root)?;
     terminal.restore();
     live.finish();
+    let stages = ready.stages.iter().chain(&looked.stages);
+    let stages = stages.map(|(stage, report)| (*stage, report));
+    app.invocation.ran(
+        root,
+        RunLine {
+            id: kept.id,
+            plugin: wanted.plugin.subject(),
+            version: wanted.config.version.to_string(),
+            action: wanted.action.name.clone(),
+            environment: ready.note.clone(),
+            reused: node.state == NodeState::Done && report.is_none(),
+            manifest: Some(manifest),
+            ..RunLine::default()
+        },
+        stages.chain([(action::STAGE, &node)]),
+    );
     Ok(finish(
         app,
         &live,
@@ -173,8 +196,11 @@ fn environment(
     wanted: &Wanted,
     root: &Path,
 ) -> Result<Ready, Failure> {
+    let _group = github::group("Environment");
     let live = Arc::new(Live::new(&app.output));
-    let session = app.session(root, Arc::<Live>::clone(&live), None, true)?;
+    live.begin("looking for the environment");
+    let events = app.invocation.hearing(Arc::<Live>::clone(&live));
+    let session = app.session(root, events, None, true)?;
     let wish = super::lock::wanted(&args.environment);
     let ready = execution::environment(app, wanted, &session, &wish);
     live.finish();
@@ -190,7 +216,7 @@ fn execute(
     ready: &Ready,
     live: &Arc<LiveRun>,
     root: &Path,
-) -> Result<(Option<Report>, NodeReport, Kept), Failure> {
+) -> Result<(Option<Report>, NodeReport, Kept, Record), Failure> {
     let given = execution::Given {
         variables: app.variables(),
         language: args.lang.clone(),
@@ -226,16 +252,24 @@ fn execute(
         execute: Box::new(move |cancel| one.run(cancel)),
         report: Mutex::default(),
     });
+    let mut manifest = Record::default();
+    // It depends on no other node: nothing of it is pending.
+    let _ = node.manifest(Inputs::none(), &mut manifest);
+    // Its name says nothing, and parameters are the record's to keep.
+    manifest
+        .0
+        .retain(|(name, _)| !matches!(name.as_str(), "run" | "params"));
     let mut builder = GraphBuilder::new();
     let id = builder.node(Arc::<RunNode>::clone(&node));
     let graph = builder
         .build()
         .map_err(|cycle| Failure::bug(cycle.to_string()))?;
-    let session = app.session(root, Arc::new(Live::lines(&app.output)), None, true)?;
+    let events = app.invocation.hearing(Arc::new(Live::lines(&app.output)));
+    let session = app.session(root, events, None, true)?;
     let plan = synapse_engine::plan(&graph, &session)?;
     let ran = synapse_engine::run(&Arc::new(graph), &plan, &session);
     let kept = std::mem::take(&mut *kept.lock().unwrap_or_else(PoisonError::into_inner));
-    Ok((node.take_report(), ran.get(id).clone(), kept))
+    Ok((node.take_report(), ran.get(id).clone(), kept, manifest))
 }
 
 /// A line about something that was not done as asked.
@@ -255,12 +289,14 @@ fn unique() -> String {
 }
 
 /// The keyed hash of what the configuration sets. The key never leaves this machine, so that
-/// nobody can try values against what a row holds.
+/// nobody can try values against what a row or the journal holds.
 fn variables(app: &App, config: &Config, reuse: bool) -> Result<Digest, Failure> {
-    if !reuse {
-        return Ok(Digest::of(unique().as_bytes()));
-    }
-    let mut hashed = app.key()?.to_vec();
+    let key = match app.key() {
+        // What is not kept needs none.
+        Err(_) if !reuse => return Ok(Digest::of(unique().as_bytes())),
+        key => key?,
+    };
+    let mut hashed = key.to_vec();
     hashed.extend(json!(config.env).to_string().bytes());
     Ok(Digest::of(&hashed))
 }
@@ -402,6 +438,23 @@ pub(super) fn conclude(
             error::print(&mut Printer::stderr(&app.output), &failure);
         }
     }
+    let name = |text: &Option<String>| text.clone().unwrap_or_default();
+    let plugin = format!("{} {}", name(&document.plugin), name(&document.version));
+    let ran = Ran {
+        plugin: plugin.trim().to_owned(),
+        action: name(&document.action),
+        mode: document.mode.unwrap_or_default(),
+        result: match (failure, &document.ending) {
+            (None, _) if document.reused => "taken from an earlier run".to_owned(),
+            (None, _) => "returned".to_owned(),
+            (Some(_), Some(ending)) => ending.clone(),
+            (Some(_), None) => "failed".to_owned(),
+        },
+        returned: &document.result,
+        failure,
+        elapsed_ms: document.elapsed_ms,
+    };
+    summary::run(app, &ran);
     if let (Some(more), Some(_)) = (more, failure) {
         live.line(format!("`{more}` shows what it printed and logged"));
     }

@@ -55,7 +55,12 @@ pub fn text(name: SchemaName) -> String {
         SchemaName::Workspace => schema::text(&schema::workspace()),
         SchemaName::Publish => include_str!("../../../docs/schema/publish.schema.json").to_owned(),
         SchemaName::Run => include_str!("../../../docs/schema/run.schema.json").to_owned(),
+        SchemaName::Check => include_str!("../../../docs/schema/check.schema.json").to_owned(),
+        SchemaName::Test => include_str!("../../../docs/schema/test.schema.json").to_owned(),
         SchemaName::Doctor => include_str!("../../../docs/schema/doctor.schema.json").to_owned(),
+        SchemaName::Graph => include_str!("../../../docs/schema/graph.schema.json").to_owned(),
+        SchemaName::Log => include_str!("../../../docs/schema/log.schema.json").to_owned(),
+        SchemaName::Between => include_str!("../../../docs/schema/between.schema.json").to_owned(),
         SchemaName::Failure => include_str!("../../../docs/schema/failure.schema.json").to_owned(),
     }
 }

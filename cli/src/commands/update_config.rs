@@ -1,6 +1,9 @@
 //! Owns `synapse plugin update-config`: writes what the code says into config.yaml.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use serde_json::json;
 use synapse_engine::{Failure, Files, Session};
@@ -13,6 +16,7 @@ use synapse_rules::{
     sync::{self, Synced},
 };
 
+use super::check::of_files;
 use crate::{
     app::{self, App},
     args::{EnvironmentChoice, Selection, UpdateConfig},
@@ -22,8 +26,31 @@ use crate::{
 
 /// Runs the command; returns the exit code.
 pub fn run(app: &App, args: &UpdateConfig) -> Result<u8, Failure> {
+    if args.files.is_empty() {
+        return update(app, args, args.path.clone());
+    }
+    let sources = of_files(app, &args.files)?;
+    if app.output.is_machine() && sources.len() > 1 {
+        let what = "the files belong to several plugins, and --json tells of one";
+        return Err(Failure::usage(what).hint("name the files of one plugin at a time"));
+    }
+    let mut worst = 0;
+    for source in &sources {
+        worst = worst.max(update(app, args, Some(source.folder()))?);
+    }
+    if sources.is_empty() && app.output.is_machine() {
+        Printer::stdout(&app.output).json(&json!({
+            "schema": 1, "command": "update-config", "ok": true, "code": null, "config": null,
+            "changed": false, "changes": [], "notes": [], "errors": [],
+        }));
+    }
+    Ok(worst)
+}
+
+/// Updates the configuration of one plugin.
+fn update(app: &App, args: &UpdateConfig, path: Option<PathBuf>) -> Result<u8, Failure> {
     let selection = Selection {
-        path: args.path.clone(),
+        path,
         config: args.config.clone(),
         ..Selection::default()
     };

@@ -4,19 +4,26 @@ use std::{sync::Arc, time::Instant};
 
 use synapse_engine::{Failure, FailureKind};
 use synapse_rules::{
-    publish::{Options, Publish},
+    publish::{Gate, Options, Publish},
     storage::Storing,
 };
 
-use super::{blob_path, notes, publish::exit_code, warnings};
+use super::{
+    blob_path,
+    consent::{Consent, DECLINED},
+    interrupted, looking, notes,
+    publish::exit_code,
+    warnings,
+};
 use crate::{
     app::{self, App},
     args,
     render::{
         self, Printer,
         document::{self, Document, Totals},
-        error,
+        error, github,
         progress::Live,
+        summary,
     },
     select::{self, Otherwise},
     stores::{self, Wanted},
@@ -26,6 +33,8 @@ use crate::{
 pub fn run(app: &App, args: &args::Upload) -> Result<u8, Failure> {
     let start = Instant::now();
     let selected = select::select(app, &args.selection, Otherwise::Refuse)?;
+    app.invocation
+        .record(app, &args.recording, &selected.sources)?;
     let wanted = Wanted {
         named: &args.storage,
         profile: args.profile.as_deref(),
@@ -37,10 +46,12 @@ pub fn run(app: &App, args: &args::Upload) -> Result<u8, Failure> {
         let hint = "name one with --storage, such as --storage s3://BUCKET/FOLDER";
         return Err(Failure::usage("there is no object store to upload to").hint(hint));
     }
+    let group = github::group("Uploading into object stores");
     let live = Arc::new(Live::new(&app.output));
+    live.begin(&looking(&selected));
     let session = app.session(
         &selected.root,
-        Arc::<Live>::clone(&live),
+        app.invocation.hearing(Arc::<Live>::clone(&live)),
         args.jobs,
         args.fail_fast,
     )?;
@@ -54,11 +65,13 @@ pub fn run(app: &App, args: &args::Upload) -> Result<u8, Failure> {
         allow_secrets: args.allow_secret.clone(),
         ..Options::default()
     };
+    let consent = Consent::uploading(app, args.yes, &storing);
     let libraries = stores::libraries(app, &selected.root, &session)?;
     let publish = Publish {
         options: &options,
         targets: Vec::new(),
         storing: Some(&storing),
+        gate: consent.as_ref().map(|own| own as &dyn Gate),
         libraries: libraries.as_ref(),
         session: &session,
         workspace: &selected.workspace,
@@ -68,12 +81,27 @@ pub fn run(app: &App, args: &args::Upload) -> Result<u8, Failure> {
     };
     let reports = publish.run(&selected.sources);
     live.finish();
-    let reports = reports?;
+    drop(group);
+    let reports = match reports {
+        Err(failure) if failure.code == DECLINED => {
+            Printer::stderr(&app.output).line(failure.message);
+            return Ok(1);
+        }
+        reports => reports?,
+    };
     warnings(app, &selected, &reports);
     notes(app, &reports);
     let elapsed_ms = start.elapsed().as_millis() as u64;
     let code = exit_code(app, &reports);
     let totals = Totals::of(&reports, &app.counters);
+    let names: Vec<String> = storing
+        .storages
+        .iter()
+        .map(|storage| storage.place.shown())
+        .collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    app.invocation
+        .published(app, &selected.root, &names, &reports, &totals);
     if app.output.is_machine() {
         let blob = |digest: &synapse_engine::Digest| blob_path(&app.home.store, digest);
         let document = Document {
@@ -106,8 +134,12 @@ pub fn run(app: &App, args: &args::Upload) -> Result<u8, Failure> {
         let mut printer = Printer::stdout(&app.output);
         render::upload::summary(&mut printer, &reports, elapsed_ms);
     }
-    if code == 130 {
-        printer.line("interrupted; run it again to go on where it stopped");
+    if code != 130 {
+        let places = storing.storages.iter().map(|own| own.place.shown());
+        let places: Vec<String> = places.collect();
+        summary::publish(app, &places.join(" and "), &reports, &totals, elapsed_ms);
+    } else if !app.output.quiet {
+        interrupted(&mut printer, &reports);
     }
     Ok(code)
 }

@@ -16,8 +16,8 @@ pub fn category(own: Category) -> String {
         Category::Export => "writes data out",
         Category::Upload => "brings data in",
         Category::SmartTool => "helps annotators while they work",
-        Category::PostAnnotation => "works on annotations after people made them",
-        Category::PreAnnotation => "proposes annotations before people look",
+        Category::PostAnnotation => "cleans up annotations",
+        Category::PreAnnotation => "proposes annotations",
         Category::DataValidation => "checks data and annotations",
         Category::Custom => "anything else",
     };

@@ -1,47 +1,51 @@
 //! Owns the text of datasets and models, and the progress of reading a folder.
 
-use std::{io::IsTerminal, sync::Mutex, time::Duration};
+use std::sync::Mutex;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use synapse_backend::{Added, Dataset, Model, Outcome, Progress};
 
-use super::{BOLD, DIM, GOOD, Printer, WARN, count, moment, paint, size};
-use crate::args::Output;
+use super::{
+    BOLD, DIM, GOOD, Printer, WARN,
+    board::{self, Busy},
+    count, moment, paint, size,
+};
 
-/// How far the reading of a folder is, on a terminal.
-pub struct Bar(Option<Mutex<ProgressBar>>);
+/// How far the reading of a folder is.
+pub struct Bar(Mutex<Option<Busy>>);
 
 impl Bar {
-    /// Progress as the options and the terminal have it.
-    pub fn new(output: &Output) -> Self {
-        let terminal = std::io::stderr().is_terminal();
-        let wanted = terminal && !output.no_progress && !output.quiet && !output.is_machine();
-        Self(wanted.then(|| {
-            let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-            let style = "{spinner} reading {bytes}/{total_bytes}  {msg}  {eta}";
-            if let Ok(style) = ProgressStyle::with_template(style) {
-                bar.set_style(style);
-            }
-            bar.enable_steady_tick(Duration::from_millis(100));
-            Mutex::new(bar)
-        }))
+    /// Nothing is read yet.
+    pub fn new() -> Self {
+        Self(Mutex::new(Some(board::busy("listing the files"))))
     }
 
     /// Shows how far it is. Called from many threads, it skips when another is at it.
     pub fn show(&self, step: Progress) {
-        let Some(Ok(bar)) = self.0.as_ref().map(Mutex::try_lock) else {
-            return;
-        };
-        bar.set_length(step.total_bytes);
-        bar.set_position(step.bytes);
-        bar.set_message(format!("{} of {} files", step.files, step.total_files));
+        let Ok(bar) = self.0.try_lock() else { return };
+        if let Some(busy) = bar.as_ref() {
+            let text = format!(
+                "reading {} of {} files, {} of {}",
+                step.files,
+                step.total_files,
+                size(step.bytes),
+                size(step.total_bytes)
+            );
+            let part = u128::from(step.bytes) * 1000 / u128::from(step.total_bytes.max(1));
+            busy.set_part(text, part as u64);
+        }
     }
 
     /// Takes it away.
     pub fn finish(&self) {
-        if let Some(Ok(bar)) = self.0.as_ref().map(Mutex::lock) {
-            bar.finish_and_clear();
+        if let Ok(mut bar) = self.0.lock() {
+            *bar = None;
         }
+    }
+}
+
+impl Default for Bar {
+    fn default() -> Self {
+        Self::new()
     }
 }
 

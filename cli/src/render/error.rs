@@ -1,14 +1,14 @@
 //! Owns errors: text for people, objects for programs, and the exit code.
 
 use serde::Serialize;
-use synapse_engine::{Failure, FailureKind};
+use synapse_engine::{Excerpt, Failure, FailureKind};
 use synapse_rules::{
     fileset::read_regular,
     plugin::Warning,
     publish::{PluginReport, Status},
 };
 
-use super::{BAD, DIM, HINT, Printer, WARN, paint};
+use super::{BAD, DIM, HINT, Printer, WARN, github, paint};
 
 /// An error in a JSON document.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -73,25 +73,28 @@ pub fn print(printer: &mut Printer, failure: &Failure) {
         } else {
             failure.message.clone()
         };
-        printer.line(format!("{} {what}", paint(BAD, "error:")));
-        excerpt(printer, failure.place.as_deref());
-        match (&failure.hint, failure.kind) {
-            (Some(hint), _) => printer.line(format!("{} {hint}", paint(HINT, "hint:"))),
-            (None, FailureKind::Bug) => {
-                printer.line(format!(
-                    "{} this is a mistake of ours: please report it",
-                    paint(HINT, "hint:")
-                ));
-            }
-            (None, _) => {}
+        printer.hanging(7, format!("{} {what}", paint(BAD, "error:")));
+        place(printer, failure);
+        let ours = (failure.kind == FailureKind::Bug).then_some(OURS);
+        if let Some(hint) = failure.hint.as_deref().or(ours) {
+            printer.hanging(6, format!("{} {hint}", paint(HINT, "hint:")));
         }
+        github::error(printer, failure);
     }
 }
 
+/// The hint of what nobody else can mend.
+const OURS: &str = "this is a mistake of ours: please report it";
+
 /// The place, and for `file:line:column` the line itself.
-fn excerpt(printer: &mut Printer, place: Option<&str>) {
-    let Some(place) = place else { return };
+fn place(printer: &mut Printer, failure: &Failure) {
+    let Some(place) = failure.place.as_deref() else {
+        return;
+    };
     printer.line(format!("  {} {place}", paint(DIM, "-->")));
+    if let Some(own) = &failure.excerpt {
+        return excerpt(printer, own);
+    }
     let mut parts = place.rsplitn(3, ':');
     let (column, line, file) = (parts.next(), parts.next(), parts.next());
     let number = |text: Option<&str>| text.and_then(|text| text.parse::<usize>().ok());
@@ -101,11 +104,17 @@ fn excerpt(printer: &mut Printer, place: Option<&str>) {
     let Some(text) = source_line(file, line) else {
         return;
     };
-    let gutter = line.to_string();
+    let before = column.saturating_sub(1);
+    excerpt(printer, &Excerpt { line, text, before });
+}
+
+/// A line with a mark below the place that is meant.
+fn excerpt(printer: &mut Printer, own: &Excerpt) {
+    let gutter = own.line.to_string();
     let pad = " ".repeat(gutter.len());
-    let caret = " ".repeat(column.saturating_sub(1));
+    let caret = " ".repeat(own.before);
     printer.line(format!("  {pad} {}", paint(DIM, "|")));
-    printer.line(format!("  {gutter} {} {text}", paint(DIM, "|")));
+    printer.line(format!("  {gutter} {} {}", paint(DIM, "|"), own.text));
     printer.line(format!(
         "  {pad} {} {caret}{}",
         paint(DIM, "|"),
@@ -134,9 +143,12 @@ fn source_line(file: &str, line: usize) -> Option<String> {
 
 /// Prints a warning of a configuration.
 pub fn warning(printer: &mut Printer, warning: &Warning) {
-    printer.line(format!("{} {}", paint(WARN, "warning:"), warning.message));
+    let head = paint(WARN, "warning:");
+    printer.hanging(9, format!("{head} {}", warning.message));
     printer.line(format!("  {} {}", paint(DIM, "-->"), warning.place));
     if let Some(hint) = &warning.hint {
-        printer.line(format!("{} {hint}", paint(HINT, "hint:")));
+        printer.hanging(6, format!("{} {hint}", paint(HINT, "hint:")));
     }
+    let hint = warning.hint.as_deref();
+    github::warning(printer, &warning.message, Some(&warning.place), hint);
 }

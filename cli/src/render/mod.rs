@@ -1,19 +1,34 @@
 //! Owns everything that is printed: text for people, JSON for programs, progress, errors.
 
+pub mod between;
+pub mod board;
 pub mod create;
 pub mod dataset;
 pub mod dev;
 pub mod document;
 pub mod error;
 pub mod failed;
+pub mod fit;
+pub mod github;
+pub mod graph;
+pub mod log;
+pub mod markup;
 pub mod message;
 pub mod progress;
 pub mod publish;
 pub mod run;
 pub mod runs;
+pub mod summary;
+pub mod timings;
+pub mod trace;
 pub mod upload;
 
-use std::io::Write;
+use std::{
+    io::{self, Write},
+    sync::Mutex,
+};
+
+use synapse_engine::Failure;
 
 use crate::args::{Color, Output};
 
@@ -23,9 +38,37 @@ pub struct Printer {
     out: Box<dyn Write + Send>,
     /// Documents go out as the last event of a stream.
     events: bool,
+    /// Columns of the terminal, where it is one.
+    columns: Option<usize>,
+    /// What cannot be written is lost to somebody who asked for it.
+    matters: bool,
 }
 
-fn choice(color: Color) -> anstream::ColorChoice {
+/// Why standard output could not be written, when it could not.
+static LOST: Mutex<Option<io::Error>> = Mutex::new(None);
+
+/// Notes that standard output could not be written.
+pub fn note_lost(written: io::Result<()>) {
+    if let Err(error) = written
+        && error.kind() != io::ErrorKind::BrokenPipe
+        && let Ok(mut lost) = LOST.lock()
+    {
+        lost.get_or_insert(error);
+    }
+}
+
+/// That standard output could not be written, when it could not.
+pub fn lost() -> Option<Failure> {
+    let error = LOST.lock().ok()?.take()?;
+    let what = format!("cannot write standard output: {error}");
+    let hint = match error.kind() {
+        io::ErrorKind::StorageFull => "free some disk space; what was done is done",
+        _ => "send it somewhere else; what was done is done",
+    };
+    Some(Failure::environment("output", what).hint(hint))
+}
+
+pub(crate) fn choice(color: Color) -> anstream::ColorChoice {
     match color {
         Color::Auto => anstream::ColorChoice::Auto,
         Color::Always => anstream::ColorChoice::Always,
@@ -36,41 +79,60 @@ fn choice(color: Color) -> anstream::ColorChoice {
 impl Printer {
     /// Standard output.
     pub fn stdout(output: &Output) -> Self {
+        let stdout = io::stdout();
         Self {
-            out: Box::new(anstream::AutoStream::new(
-                std::io::stdout(),
-                choice(output.color),
-            )),
+            columns: fit::columns(&stdout),
+            out: Box::new(anstream::AutoStream::new(stdout, choice(output.color))),
             events: output.events,
+            matters: true,
         }
     }
 
     /// Standard error.
     pub fn stderr(output: &Output) -> Self {
+        let stderr = io::stderr();
         Self {
-            out: Box::new(anstream::AutoStream::new(
-                std::io::stderr(),
-                choice(output.color),
-            )),
+            columns: fit::columns(&stderr),
+            out: Box::new(anstream::AutoStream::new(stderr, choice(output.color))),
             events: false,
+            matters: false,
+        }
+    }
+
+    /// Columns of the terminal, where it is one.
+    pub fn columns(&self) -> Option<usize> {
+        self.columns
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        let written = board::aside(|| self.out.write_all(bytes));
+        if self.matters {
+            note_lost(written);
         }
     }
 
     /// A line.
     pub fn line(&mut self, text: impl AsRef<str>) {
-        let _ = self
-            .out
-            .write_all(format!("{}\n", text.as_ref()).as_bytes());
+        self.write(format!("{}\n", text.as_ref()).as_bytes());
+    }
+
+    /// A line that is wrapped where the terminal is too narrow for it, `hang` columns in.
+    pub fn hanging(&mut self, hang: usize, text: impl AsRef<str>) {
+        let text = fit::wrapped(text.as_ref(), self.columns, hang);
+        self.line(text);
     }
 
     /// Lines, already ended.
     pub fn text(&mut self, text: impl AsRef<str>) {
-        let _ = self.out.write_all(text.as_ref().as_bytes());
+        self.write(text.as_ref().as_bytes());
     }
 
     /// Sends out what was printed.
     pub fn flush(&mut self) {
-        let _ = self.out.flush();
+        let written = self.out.flush();
+        if self.matters {
+            note_lost(written);
+        }
     }
 
     /// One JSON document, or with `--events` the last line, which holds it.
@@ -82,14 +144,14 @@ impl Printer {
         };
         if let Ok(mut text) = text {
             text.push(b'\n');
-            let _ = self.out.write_all(&text);
+            self.write(&text);
         }
     }
 }
 
 impl Drop for Printer {
     fn drop(&mut self) {
-        let _ = self.out.flush();
+        self.flush();
     }
 }
 

@@ -12,6 +12,8 @@ use super::{
 };
 use crate::args::Sort;
 
+/// Where what is said of a plugin begins.
+const BELOW: usize = 11;
 /// More plugins than this, and those that are up to date are only counted.
 const FEW: usize = 12;
 
@@ -62,16 +64,50 @@ pub fn to(stage: &Stage, targets: usize) -> String {
     target.map_or_else(String::new, |target| format!("to {target}: "))
 }
 
-/// One line a plugin, with the reason where it is not known already, and its stages where they
-/// were asked for.
+/// The first stage that goes anywhere, and why it is done.
+fn reasons(report: &PluginReport) -> Option<&[DirtyReason]> {
+    // What changed in files says more than what that did to the configuration.
+    let ahead = |stage: &&Stage| !matches!(stage.stage, "inspect" | "sync");
+    let mut stages = report.stages.iter().filter(ahead);
+    stages.find_map(|stage| match &stage.report.decision {
+        Decision::Run(reasons) if !reasons.is_empty() => Some(&reasons[..]),
+        _ => None,
+    })
+}
+
+/// Why a plugin is sent, in a few words.
+pub fn why(report: &PluginReport) -> Option<String> {
+    // Of a stage it says something, of a plugin it would read as a failing.
+    reasons(report).map(|reasons| match reasons {
+        [DirtyReason::FirstRun] => "first time".to_owned(),
+        reasons => reason::summary(reasons),
+    })
+}
+
+/// The version that was published before, where it was another.
+pub fn version_before(report: &PluginReport) -> Option<String> {
+    let runs = report
+        .stages
+        .iter()
+        .filter_map(|stage| match &stage.report.decision {
+            Decision::Run(reasons) if stage.stage == "upload" => Some(reasons),
+            _ => None,
+        });
+    runs.flatten().find_map(|reason| match reason {
+        DirtyReason::InputChanged { name, old, .. } if name == "version" => old.clone(),
+        _ => None,
+    })
+}
+
+/// One line a plugin, with the reason where it is not known already (`told` otherwise), and its
+/// stages where they were asked for.
 pub fn plugins(
     printer: &mut Printer,
     reports: &[PluginReport],
     targets: usize,
     verbose: bool,
-    why: bool,
+    told: bool,
 ) {
-    let mut text = String::new();
     for report in reports {
         if report.status == Status::UpToDate && reports.len() > FEW && !verbose {
             continue;
@@ -85,25 +121,12 @@ pub fn plugins(
         {
             let _ = write!(line, "  {}", size(bytes));
         }
-        // What changed in files says more than what that did to the configuration.
-        let ahead = |stage: &&Stage| !matches!(stage.stage, "inspect" | "sync");
-        let reason =
-            report
-                .stages
-                .iter()
-                .filter(ahead)
-                .find_map(|stage| match &stage.report.decision {
-                    // Of a stage it says something, of a plugin it would read as a failing.
-                    Decision::Run(reasons) if matches!(reasons[..], [DirtyReason::FirstRun]) => {
-                        Some("first time".to_owned())
-                    }
-                    Decision::Run(reasons) if !reasons.is_empty() => Some(reason::summary(reasons)),
-                    _ => None,
-                });
-        if let Some(reason) = reason.filter(|_| sent && why) {
-            let _ = write!(line, "  {}", paint(DIM, reason));
+        let why = why(report);
+        if let Some(why) = why.filter(|_| sent && !told) {
+            let _ = write!(line, "  {}", paint(DIM, why));
         }
-        let _ = writeln!(text, "{line}");
+        printer.hanging(BELOW, line);
+        let mut text = String::new();
         if targets > 1 && report.status != Status::UpToDate {
             for stage in report.stages.iter().filter(|stage| stage.target.is_some()) {
                 let name = stage.target.as_deref().unwrap_or_default();
@@ -131,8 +154,8 @@ pub fn plugins(
                 let _ = writeln!(text, "{:13}{}", "", paint(DIM, url));
             }
         }
+        printer.text(text);
     }
-    printer.text(text);
 }
 
 /// The last line.

@@ -3,12 +3,11 @@
 
 use std::{
     collections::HashMap,
-    io::{IsTerminal, Write},
+    io::Write,
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use synapse_engine::Failure;
@@ -17,11 +16,14 @@ use synapse_rules::worker::{
     pump::{Sink, Stream, Why},
 };
 
-use super::{BOLD, GOOD, Printer, WARN, error::ErrorObject, message, paint};
+use super::{
+    BOLD, GOOD, Printer, WARN,
+    board::{self, Busy},
+    error::ErrorObject,
+    message, note_lost, paint,
+};
 use crate::args::Output;
 
-/// Bars have so many steps, whatever an action counts in.
-const BAR: u64 = 1000;
 /// A result that is longer is printed on several lines, in characters.
 const LINE: usize = 100;
 
@@ -49,8 +51,10 @@ enum Shows {
 
 struct State {
     printer: Printer,
-    bars: Option<MultiProgress>,
-    steps: HashMap<String, ProgressBar>,
+    /// Steps that are under way, where they are shown in the live area.
+    steps: HashMap<String, Busy>,
+    /// What is waited for before the action says anything.
+    awaited: Option<Busy>,
     /// Tenths of each step that were told.
     told: HashMap<String, u64>,
     /// The begun last line of standard output and standard error.
@@ -60,19 +64,17 @@ struct State {
 impl LiveRun {
     /// Shows as the options and the terminal have it; `debug` messages too when asked for.
     pub fn new(output: &Output, debug: bool) -> Self {
-        let terminal = std::io::stderr().is_terminal() && !output.no_progress;
+        let terminal = board::get().is_area();
         let shows = match output {
             Output { json: true, .. } => Shows::Document,
             Output { events: true, .. } => Shows::Events,
             Output { quiet: true, .. } => Shows::Quiet,
             _ => Shows::Text { bars: terminal },
         };
-        let bars = (shows == Shows::Text { bars: true })
-            .then(|| MultiProgress::with_draw_target(ProgressDrawTarget::stderr()));
         let state = State {
             printer: Printer::stdout(output),
-            bars,
             steps: HashMap::new(),
+            awaited: None,
             told: HashMap::new(),
             begun: [Vec::new(), Vec::new()],
         };
@@ -104,15 +106,17 @@ impl LiveRun {
         }
     }
 
+    /// Says what is waited for until the action says something.
+    pub fn awaits(&self, what: impl Into<String>) {
+        let busy = board::busy(what);
+        self.state().awaited = Some(busy);
+    }
+
     /// Takes the bars away, and ends what was begun.
     pub fn finish(&self) {
         let mut state = self.state();
-        for bar in state.steps.values() {
-            bar.finish_and_clear();
-        }
-        if let Some(bars) = state.bars.take() {
-            let _ = bars.clear();
-        }
+        state.steps.clear();
+        state.awaited = None;
         for stream in [Stream::Out, Stream::Err] {
             let rest = std::mem::take(&mut state.begun[stream as usize]);
             pass(stream, &rest);
@@ -126,6 +130,7 @@ impl LiveRun {
 
 impl Sink for LiveRun {
     fn message(&self, message: &Message) {
+        self.state().awaited = None;
         match self.shows {
             Shows::Document | Shows::Quiet => {}
             Shows::Events => {
@@ -158,7 +163,10 @@ impl Sink for LiveRun {
                 self.value(&json!({"event": "output", "stream": name, "text": text}));
             }
             Shows::Document => pass(Stream::Err, bytes),
-            Shows::Quiet | Shows::Text { bars: false } => pass(stream, bytes),
+            Shows::Quiet | Shows::Text { bars: false } => {
+                self.state().awaited = None;
+                pass(stream, bytes);
+            }
             Shows::Text { bars: true } => self.state().output(stream, bytes),
         }
     }
@@ -189,40 +197,31 @@ impl LiveRun {
 
 impl State {
     fn line(&mut self, text: &str) {
-        let Self { printer, bars, .. } = self;
-        match bars {
-            Some(bars) => bars.suspend(|| printer.line(text)),
-            None => printer.line(text),
-        }
+        self.printer.line(text);
     }
 
-    /// Bars stand below whole lines only.
+    /// The live area stands below whole lines only.
     fn output(&mut self, stream: Stream, bytes: &[u8]) {
-        let Self { bars, begun, .. } = self;
-        let begun = &mut begun[stream as usize];
+        self.awaited = None;
+        let begun = &mut self.begun[stream as usize];
         begun.extend_from_slice(bytes);
         // A line that overwrites itself counts as one each time.
         let end = begun.iter().rposition(|byte| matches!(byte, b'\n' | b'\r'));
         let Some(end) = end else { return };
         let rest = begun.split_off(end + 1);
         let whole = std::mem::replace(begun, rest);
-        match bars {
-            Some(bars) => bars.suspend(|| pass(stream, &whole)),
-            None => pass(stream, &whole),
-        }
+        pass(stream, &whole);
     }
 
     fn progress(&mut self, progress: &Progress) {
         let step = progress.step.clone().unwrap_or_default();
         let name = if step.is_empty() { "progress" } else { &step };
         if progress.failed {
-            self.steps
-                .remove(&step)
-                .inspect(ProgressBar::finish_and_clear);
+            self.steps.remove(&step);
             return self.line(&message::progress(progress));
         }
         let (current, total) = (progress.current, progress.total);
-        let Some(bars) = &self.bars else {
+        if !board::get().is_area() {
             // A file or a pipe wants to know how far it is, but not every step of it.
             let tenth = (progress.percent / 10.0) as u64;
             let last = current >= total;
@@ -230,20 +229,23 @@ impl State {
                 self.line(&message::progress(progress));
             }
             return;
-        };
-        let bar = self.steps.entry(step.clone()).or_insert_with(|| {
-            let bar = bars.add(ProgressBar::new(BAR));
-            let template = "{prefix:>14} {bar:30} {percent:>3}%  {msg}";
-            if let Ok(style) = ProgressStyle::with_template(template) {
-                bar.set_style(style);
-            }
-            bar.set_prefix(name.to_owned());
-            bar
-        });
-        bar.set_position((progress.percent * BAR as f64 / 100.0) as u64);
+        }
         let eta = progress.eta.filter(|eta| *eta >= 1.0 && current < total);
-        let eta = eta.map(|eta| format!("  {} left", indicatif::HumanDuration(seconds(eta))));
-        bar.set_message(format!("{current}/{total}{}", eta.unwrap_or_default()));
+        let eta = eta.map_or_else(String::new, |eta| format!(", {} left", left(seconds(eta))));
+        let text = format!("{name} {current}/{total}{eta}");
+        let part = (progress.percent * 10.0) as u64;
+        let busy = self.steps.entry(step);
+        busy.or_insert_with(|| board::busy(text.clone()))
+            .set_part(text, part);
+    }
+}
+
+/// How long something takes yet, as it is worth knowing.
+fn left(time: Duration) -> String {
+    match time.as_secs() {
+        seconds @ 0..120 => format!("{seconds} s"),
+        seconds @ 120..7200 => format!("{} min", seconds / 60),
+        seconds => format!("{} h", seconds / 3600),
     }
 }
 
@@ -253,13 +255,15 @@ fn seconds(value: f64) -> Duration {
 
 /// What the action printed, as it printed it. Whoever reads may have gone.
 fn pass(stream: Stream, bytes: &[u8]) {
-    let _ = match stream {
+    board::aside(|| match stream {
         Stream::Out => {
             let mut out = std::io::stdout().lock();
-            out.write_all(bytes).and_then(|()| out.flush())
+            note_lost(out.write_all(bytes).and_then(|()| out.flush()));
         }
-        Stream::Err => std::io::stderr().lock().write_all(bytes),
-    };
+        Stream::Err => {
+            let _ = std::io::stderr().lock().write_all(bytes);
+        }
+    });
 }
 
 /// A head line, such as `Plugin: yolov8`.

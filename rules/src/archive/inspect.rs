@@ -75,9 +75,12 @@ pub fn inspect_config(plugin: &Plugin, scanner: &Scanner, bytes: &[u8]) -> Resul
 }
 
 fn env(bytes: &[u8], shown: &str, scanner: &Scanner) -> Result<(), Failure> {
-    let Some(config) = config::parse(bytes, shown).config else {
-        return Ok(());
-    };
+    env_findings(bytes, shown, scanner).map_or(Ok(()), Err)
+}
+
+/// Values of `env` that look like credentials.
+pub(crate) fn env_findings(bytes: &[u8], shown: &str, scanner: &Scanner) -> Option<Failure> {
+    let config = config::parse(bytes, shown).config?;
     let document = config::yaml::parse(bytes, shown);
     let pairs = document
         .root
@@ -99,7 +102,7 @@ fn env(bytes: &[u8], shown: &str, scanner: &Scanner) -> Result<(), Failure> {
                 .hint(hint),
         )
     });
-    join(&mut failures).map_or(Ok(()), Err)
+    join(&mut failures)
 }
 
 /// The failure of findings in files.

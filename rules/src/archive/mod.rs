@@ -19,6 +19,7 @@ pub(crate) mod tests;
 mod unpack;
 pub mod zip;
 
+pub(crate) use inspect::env_findings;
 pub use inspect::{inspect, inspect_config};
 pub use pack::{NoStreams, PackError, PackFile, Packed, Streams, pack};
 pub use rule::{ArchiveNode, CREDENTIAL, EDITED, RULE};

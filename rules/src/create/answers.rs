@@ -67,9 +67,9 @@ impl Refused {
         }
     }
 
-    /// Both on one line, for a question that is asked again.
-    pub fn line(&self) -> String {
-        format!("{}: {}", self.message, self.hint)
+    /// Few words for a question that is asked again: a long line spoils the screen.
+    pub fn short(&self) -> String {
+        format!("that cannot be: {}", self.hint)
     }
 }
 
@@ -177,15 +177,9 @@ pub fn task(given: &str, data_type: Option<DataType>) -> Result<String, Refused>
         return Ok(whole);
     }
     let names = || known.iter().map(String::as_str);
-    let ends = || {
-        known
-            .iter()
-            .find(|own| own.split('.').nth(1) == Some(given))
-    };
-    let hint = match ends()
-        .map(String::as_str)
-        .or_else(|| nearest(&whole, names()))
-    {
+    let ends = |own: &&str| own.split_once('.').is_some_and(|(_, task)| task == given);
+    let same = names().find(ends);
+    let hint = match same.or_else(|| nearest(&whole, names())) {
         Some(near) => format!("did you mean {near}?"),
         None => format!("there are {}", known.join(", ")),
     };

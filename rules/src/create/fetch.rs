@@ -2,7 +2,7 @@
 //! hooks or history, into a folder of ours. No message holds a login.
 
 use std::{
-    ffi::OsString,
+    ffi::{OsStr, OsString},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -100,7 +100,7 @@ impl Place {
 
 /// Gets a repository's files into a folder below `scratch`, which goes when it is dropped.
 pub fn fetch(
-    url: &OsString,
+    url: &OsStr,
     reference: Option<&str>,
     scratch: &Path,
     variables: &Variables,
@@ -182,7 +182,7 @@ impl Git<'_> {
 }
 
 /// The user's environment, with the address in place of an argument, where others could read it.
-fn environment(url: &OsString, variables: &Variables) -> Vec<(OsString, OsString)> {
+fn environment(url: &OsStr, variables: &Variables) -> Vec<(OsString, OsString)> {
     let own = |name: &str| OUTER.contains(&name);
     let mut all: Vec<(OsString, OsString)> = variables
         .iter()
@@ -198,7 +198,7 @@ fn environment(url: &OsString, variables: &Variables) -> Vec<(OsString, OsString
     set("GIT_CONFIG_COUNT", (count + 1).to_string().into());
     let key = format!("remote.{REMOTE}.url");
     set(&format!("GIT_CONFIG_KEY_{count}"), key.into());
-    set(&format!("GIT_CONFIG_VALUE_{count}"), url.clone());
+    set(&format!("GIT_CONFIG_VALUE_{count}"), url.to_owned());
     set("GIT_TERMINAL_PROMPT", "0".into());
     set("GIT_ALLOW_PROTOCOL", "file:git:http:https:ssh".into());
     set("GIT_LFS_SKIP_SMUDGE", "1".into());

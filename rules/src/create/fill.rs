@@ -1,7 +1,7 @@
 //! Owns the placeholders of templates: `@@word@@`, or `@@word:form@@` where the text around it has
 //! rules of its own. A line whose placeholder has no value is left out.
 
-use std::ops::Range;
+use std::{fmt::Write as _, ops::Range};
 
 use crate::{
     config::{diagnostic::quote, nearest},
@@ -25,15 +25,6 @@ pub const WORDS: [&str; 8] = [
 const PATH_WORDS: [&str; 4] = ["code", "module", "category", "data_type"];
 /// The forms that there are.
 pub const FORMS: [&str; 3] = ["yaml", "quoted", "markdown"];
-
-/// What placeholders stand for.
-#[derive(Debug, Clone, Copy)]
-pub struct Values<'a> {
-    /// The answers.
-    pub answers: &'a Answers,
-    /// There is a schema for editors.
-    pub schema: bool,
-}
 
 /// A placeholder that cannot be filled.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,10 +79,10 @@ pub fn has(text: &str, word: &str) -> bool {
 }
 
 /// A text with its placeholders filled.
-pub fn text(text: &str, values: &Values<'_>) -> Result<String, Unfilled> {
+pub fn text(text: &str, answers: &Answers) -> Result<String, Unfilled> {
     let mut filled = String::with_capacity(text.len());
     for (index, line) in text.split_inclusive('\n').enumerate() {
-        if let Some(line) = self::line(line, index + 1, values)? {
+        if let Some(line) = self::line(line, index + 1, answers)? {
             filled.push_str(&line);
         }
     }
@@ -99,11 +90,11 @@ pub fn text(text: &str, values: &Values<'_>) -> Result<String, Unfilled> {
 }
 
 /// A line; none when it is left out.
-fn line(line: &str, number: usize, values: &Values<'_>) -> Result<Option<String>, Unfilled> {
+fn line(line: &str, number: usize, answers: &Answers) -> Result<Option<String>, Unfilled> {
     let mut filled = String::new();
     let mut from = 0;
     for own in placeholders(line) {
-        let Some(value) = value(&own, number, values)? else {
+        let Some(value) = value(&own, number, answers)? else {
             return Ok(None);
         };
         filled.push_str(&line[from..own.span.start]);
@@ -115,7 +106,7 @@ fn line(line: &str, number: usize, values: &Values<'_>) -> Result<Option<String>
 }
 
 /// A path with its placeholders filled, of which only some may stand in one.
-pub fn path(path: &str, values: &Values<'_>) -> Result<String, Unfilled> {
+pub fn path(path: &str, answers: &Answers) -> Result<String, Unfilled> {
     let wrong =
         placeholders(path).find(|own| own.form.is_some() || !PATH_WORDS.contains(&own.word));
     if let Some(own) = wrong {
@@ -125,7 +116,7 @@ pub fn path(path: &str, values: &Values<'_>) -> Result<String, Unfilled> {
             hint: format!("these can: {}", PATH_WORDS.join(", ")),
         });
     }
-    match line(path, 1, values)? {
+    match line(path, 1, answers)? {
         Some(filled) => Ok(filled),
         None => Err(Unfilled {
             line: 1,
@@ -138,9 +129,8 @@ pub fn path(path: &str, values: &Values<'_>) -> Result<String, Unfilled> {
 fn value(
     own: &Placeholder<'_>,
     line: usize,
-    values: &Values<'_>,
+    answers: &Answers,
 ) -> Result<Option<String>, Unfilled> {
-    let answers = values.answers;
     let plain = match own.word {
         "name" => Some(answers.name.clone()),
         "code" => Some(answers.code.clone()),
@@ -148,7 +138,7 @@ fn value(
         "category" => Some(answers.category.to_string()),
         "data_type" => answers.data_type.map(|own| own.to_string()),
         "tasks" => Some(answers.tasks.join(", ")).filter(|tasks| !tasks.is_empty()),
-        "schema" => values.schema.then(|| SCHEMA.to_owned()),
+        "schema" => Some(SCHEMA.to_owned()),
         "at" => Some(MARK.to_owned()),
         other => return Err(unknown("placeholder", other, &WORDS, line)),
     };
@@ -196,7 +186,8 @@ fn quoted(text: &str) -> String {
                     '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}'
                 ) =>
             {
-                quoted.push_str(&format!("\\u{:04x}", u32::from(c)));
+                // Writing to a string cannot fail.
+                let _ = write!(quoted, "\\u{:04x}", u32::from(c));
             }
             c => quoted.push(c),
         }
@@ -238,8 +229,7 @@ mod tests {
     }
 
     fn filled(given: &str, answers: &Answers) -> Result<String, Unfilled> {
-        let schema = false;
-        text(given, &Values { answers, schema })
+        text(given, answers)
     }
 
     #[test]
@@ -257,7 +247,10 @@ mod tests {
             ("# @@name:markdown@@", "# A \\& B"),
             ("a\n@@data_type@@\r\nb\n", "a\nb\n"),
             ("a\ntasks: [@@tasks@@]", "a\n"),
-            ("# $schema=@@schema@@\nb", "b"),
+            (
+                "# $schema=@@schema@@\nb",
+                "# $schema=.synapse/config.schema.json\nb",
+            ),
             ("", ""),
             ("@@", "@@"),
         ] {
@@ -281,15 +274,11 @@ mod tests {
         assert_eq!((wrong.line, wrong.hint.as_str()), (2, "did you mean name?"));
         let wrong = filled("@@name:ymal@@", &answers("A")).unwrap_err();
         assert_eq!(wrong.hint, "did you mean yaml?");
-        let answers = answers("A");
-        let values = Values {
-            answers: &answers,
-            schema: false,
-        };
-        assert_eq!(path("@@module@@/x.py", &values).unwrap(), "_3d_box/x.py");
-        assert!(path("@@name@@.py", &values).is_err());
-        assert!(path("@@code:quoted@@.py", &values).is_err());
-        assert!(path("@@data_type@@.py", &values).is_err());
+        let own = answers("A");
+        assert_eq!(path("@@module@@/x.py", &own).unwrap(), "_3d_box/x.py");
+        assert!(path("@@name@@.py", &own).is_err());
+        assert!(path("@@code:quoted@@.py", &own).is_err());
+        assert!(path("@@data_type@@.py", &own).is_err());
     }
 
     /// Names that some reader takes for something else.

@@ -15,13 +15,15 @@ pub use print::{next_commands, tree};
 pub use template::Template;
 pub use write::place;
 
+use crate::config::schema;
+
 /// Where a plugin keeps the schema of its config.yaml, for editors. Never published: the folder is
 /// among the default excludes.
 pub const SCHEMA: &str = ".synapse/config.schema.json";
 
-/// The schema that goes there; none leaves the file and the line that names it out.
-pub fn editor_schema() -> Option<String> {
-    None
+/// The schema that goes there, as `synapse schema config` prints it.
+pub fn editor_schema() -> String {
+    schema::text(&schema::config())
 }
 
 /// A file of a template or of a plugin.

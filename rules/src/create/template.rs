@@ -79,6 +79,9 @@ impl Template {
             .at(shown)
             .hint("--template takes a folder, or the address of a git repository")
         })?;
+        if !CONFIG_FILES.iter().any(|name| real.join(name).is_file()) {
+            return Err(without_config(shown));
+        }
         let mut reader = Reader {
             root: real,
             shown,
@@ -135,11 +138,11 @@ impl Template {
         }
         let names_schema = as_text(&self.config()?.bytes)
             .is_some_and(|text| fill::has(text, "schema") || text.contains(SCHEMA));
-        if let Some(schema) = editor_schema().filter(|_| names_schema) {
+        if names_schema {
             files.retain(|file| file.path != SCHEMA);
             files.push(File {
                 path: SCHEMA.to_owned(),
-                bytes: schema.into_bytes(),
+                bytes: editor_schema().into_bytes(),
                 executable: false,
             });
         }
@@ -154,22 +157,16 @@ impl Template {
         CONFIG_FILES
             .iter()
             .find_map(|name| own(&name))
-            .ok_or_else(|| {
-                Failure::user("template-without-config", "the template has no config.yaml")
-                    .at(self.shown.clone())
-                    .hint("a template is a plugin's folder, with placeholders such as @@code@@")
-            })
+            .ok_or_else(|| without_config(&self.shown))
     }
 
     fn file(&self, file: &File, answers: &Answers) -> Result<File, Failure> {
-        let schema = editor_schema().is_some();
-        let values = fill::Values { answers, schema };
         let failed = |wrong: fill::Unfilled| {
             Failure::user("template-placeholder", wrong.message)
                 .at(format!("{}: {}:{}", self.shown, file.path, wrong.line))
                 .hint(wrong.hint)
         };
-        let path = fill::path(&file.path, &values).map_err(failed)?;
+        let path = fill::path(&file.path, answers).map_err(failed)?;
         // A name that a placeholder completes.
         if path
             .split('/')
@@ -182,7 +179,7 @@ impl Template {
             ));
         }
         let bytes = match as_text(&file.bytes) {
-            Some(text) => fill::text(text, &values).map_err(failed)?.into_bytes(),
+            Some(text) => fill::text(text, answers).map_err(failed)?.into_bytes(),
             None => file.bytes.clone(),
         };
         Ok(File {
@@ -195,7 +192,9 @@ impl Template {
     fn parsed(&self, config: &File) -> Result<Config, Failure> {
         let shown = format!("{}: {}", self.shown, config.path);
         let parsed = config::parse(&config.bytes, &shown);
-        if let Some(failure) = plugin::diagnostics_failure(&parsed.diagnostics) {
+        if let Some(mut failure) = plugin::diagnostics_failure(&parsed.diagnostics) {
+            let mend = || "mend the template; the line is the one of the filled file".to_owned();
+            failure.hint.get_or_insert_with(mend);
             return Err(failure);
         }
         let missing = || Failure::bug("a configuration without errors was refused");
@@ -249,6 +248,12 @@ impl Template {
 fn as_text(bytes: &[u8]) -> Option<&str> {
     let text = std::str::from_utf8(bytes).ok()?;
     (!text.contains('\0')).then_some(text)
+}
+
+fn without_config(shown: &str) -> Failure {
+    Failure::user("template-without-config", "the template has no config.yaml")
+        .at(shown)
+        .hint("a template is a plugin's folder, with placeholders such as @@code@@")
 }
 
 fn refused(shown: &str, path: &str, why: &str) -> Failure {

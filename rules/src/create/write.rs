@@ -12,7 +12,7 @@ use rustix::{
     fs::{CWD, RenameFlags, renameat_with},
     io::Errno,
 };
-use synapse_engine::{Cancel, Failure};
+use synapse_engine::{Cancel, Failure, store::Hook};
 
 use super::File;
 
@@ -25,8 +25,14 @@ pub fn expect_free(target: &Path) -> Result<(), Failure> {
     }
 }
 
-/// Writes the files into `target`, which must not be there; folders above it are made.
-pub fn place(target: &Path, files: &[File], cancel: &Cancel) -> Result<(), Failure> {
+/// Writes the files into `target`, which must not be there; folders above it are made. `hook` is
+/// for fault tests: called before every file, and before the folder takes its place.
+pub fn place(
+    target: &Path,
+    files: &[File],
+    cancel: &Cancel,
+    hook: Option<&Hook>,
+) -> Result<(), Failure> {
     expect_free(target)?;
     let parent = target.parent().unwrap_or(Path::new("/"));
     let mut made = Made::default();
@@ -37,7 +43,9 @@ pub fn place(target: &Path, files: &[File], cancel: &Cancel) -> Result<(), Failu
         .map_err(|error| cannot("write into", parent, &error))?;
     // One more folder: that of tempfile is its owner's alone.
     let fresh = hidden.path().join("plugin");
-    let written = fill(&fresh, files, cancel).and_then(|()| take(&fresh, target));
+    let written = fill(&fresh, files, cancel, hook)
+        .map_err(|stopped| stopped.explained(parent))
+        .and_then(|()| take(&fresh, target));
     let gone = hidden.close();
     written?;
     gone.map_err(|error| cannot("tidy up in", parent, &error))?;
@@ -45,32 +53,63 @@ pub fn place(target: &Path, files: &[File], cancel: &Cancel) -> Result<(), Failu
     Ok(())
 }
 
-fn fill(folder: &Path, files: &[File], cancel: &Cancel) -> Result<(), Failure> {
-    let failed = |path: &str, error: &io::Error| {
-        let what = format!("cannot write {path}: {error}");
-        explained(what, folder.parent().unwrap_or(folder), error)
+/// Why not all was written.
+enum Stopped {
+    /// Work was asked to stop.
+    Asked,
+    /// This file cannot be written.
+    At(String, io::Error),
+}
+
+impl Stopped {
+    fn explained(self, parent: &Path) -> Failure {
+        match self {
+            Self::Asked => Failure::cancelled(),
+            Self::At(path, error) => {
+                explained(format!("cannot write {path}: {error}"), parent, &error)
+            }
+        }
+    }
+}
+
+fn step(hook: Option<&Hook>, name: &str) -> io::Result<()> {
+    hook.map_or(Ok(()), |hook| hook(name))
+}
+
+fn fill(
+    folder: &Path,
+    files: &[File],
+    cancel: &Cancel,
+    hook: Option<&Hook>,
+) -> Result<(), Stopped> {
+    let failed = |path: &str| {
+        let path = path.to_owned();
+        move |error| Stopped::At(path, error)
     };
-    fs::create_dir(folder).map_err(|error| failed("a folder", &error))?;
+    fs::create_dir(folder).map_err(failed("its folder"))?;
     for file in files {
         if cancel.cancelled() {
-            return Err(Failure::cancelled());
+            return Err(Stopped::Asked);
         }
         let path = folder.join(&file.path);
-        let above = path.parent().map_or(Ok(()), fs::create_dir_all);
-        let written = above.and_then(|()| {
-            let mode = if file.executable { 0o777 } else { 0o666 };
-            let mut options = fs::OpenOptions::new();
-            let mut open = options
-                .write(true)
-                .create_new(true)
-                .mode(mode)
-                .open(&path)?;
-            open.write_all(&file.bytes)
-        });
-        written.map_err(|error| failed(&file.path, &error))?;
+        let above = || path.parent().map_or(Ok(()), fs::create_dir_all);
+        let written = step(hook, "create-file")
+            .and_then(|()| above())
+            .and_then(|()| {
+                let mode = if file.executable { 0o777 } else { 0o666 };
+                let mut options = fs::OpenOptions::new();
+                let mut open = options
+                    .write(true)
+                    .create_new(true)
+                    .mode(mode)
+                    .open(&path)?;
+                open.write_all(&file.bytes)
+            });
+        written.map_err(failed(&file.path))?;
     }
+    step(hook, "create-rename").map_err(failed("its name"))?;
     if cancel.cancelled() {
-        return Err(Failure::cancelled());
+        return Err(Stopped::Asked);
     }
     Ok(())
 }
@@ -187,7 +226,7 @@ mod tests {
     fn all_of_it_or_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let target = folder.path().join("x/y/plugin");
-        place(&target, &files(), &Cancel::default()).unwrap();
+        place(&target, &files(), &Cancel::default(), None).unwrap();
         assert_eq!(fs::read(target.join("a/b.txt")).unwrap(), b"a/b.txt");
         let mode = |path: &str| {
             fs::metadata(target.join(path))
@@ -204,7 +243,7 @@ mod tests {
         let cancel = Cancel::default();
         cancel.cancel();
         let other = folder.path().join("z/plugin");
-        let failure = place(&other, &files(), &cancel).unwrap_err();
+        let failure = place(&other, &files(), &cancel, None).unwrap_err();
         assert_eq!(failure.code, "cancelled");
         assert_eq!(names(folder.path()), ["x"], "not even the folder above");
     }
@@ -217,7 +256,7 @@ mod tests {
         fs::write(at("file"), "mine").unwrap();
         symlink("nowhere", at("link")).unwrap();
         for name in ["empty", "file", "link"] {
-            let failure = place(&at(name), &files(), &Cancel::default()).unwrap_err();
+            let failure = place(&at(name), &files(), &Cancel::default(), None).unwrap_err();
             assert_eq!(failure.code, "exists", "{name}");
             // Also for one who looked before it came there.
             fs::create_dir_all(at("fresh")).unwrap();
@@ -225,7 +264,7 @@ mod tests {
         }
         assert_eq!(fs::read(at("file")).unwrap(), b"mine");
         assert!(names(&at("empty")).is_empty());
-        let below = place(&at("file/x/plugin"), &files(), &Cancel::default()).unwrap_err();
+        let below = place(&at("file/x/plugin"), &files(), &Cancel::default(), None).unwrap_err();
         assert_eq!(below.code, "not-a-folder", "{below}");
         assert_eq!(names(folder.path()).len(), 4, "{:?}", names(folder.path()));
     }

@@ -39,6 +39,7 @@ use crate::{
         self, ResolveNode, Work, desk,
         lock::{self, Lock, Target},
         requirements::{self, Requirements},
+        testing::{self, Needs},
         uv::Uv,
         wheels,
     },
@@ -167,6 +168,47 @@ impl Environments {
         };
         let python = ready.interpreter.full_version();
         ready.note = format!("managed environment with Python {python}{from}{because}");
+        ready.warnings.clone_from(&work.requirements.warnings);
+        ready.warnings.extend(doubt);
+        Ok(ready)
+    }
+
+    /// The environment for a plugin's tests: what it requires, and what they need besides. It is
+    /// another one than that of its runs, with the versions of the lock file where that fits.
+    pub fn ready_for_tests(
+        &self,
+        plugin: &Plugin,
+        config: &Config,
+        wanted: &Wanted,
+        needs: Needs,
+    ) -> Result<Ready, Failure> {
+        let version = env!("CARGO_PKG_VERSION");
+        let folder = plugin.source.folder();
+        let tests = testing::read(&folder, config, &self.variables, version, needs)?;
+        let mut because = String::new();
+        if wanted.choice != Choice::Managed {
+            match self.active(plugin, config, &tests, wanted)? {
+                Ok(ready) => return Ok(ready),
+                Err(reason) if wanted.choice == Choice::Active => {
+                    return Err(Failure::environment("environment", reason)
+                        .hint("install pytest and the requirements there, or use --env managed"));
+                }
+                Err(reason) if reason.is_empty() => {}
+                Err(reason) => because = format!(" ({reason})"),
+            }
+        }
+        let runs = self.work(plugin, config, self.requirements(plugin, config)?, wanted)?;
+        let (committed, doubt) = Self::committed(&runs, wanted)?;
+        let from = if committed.is_some() { ", locked" } else { "" };
+        let pins = committed.as_ref().map(Target::pins).unwrap_or_default();
+        let work = Arc::new(Work {
+            requirements: tests,
+            ..runs
+        });
+        let node = ResolveNode::new(Arc::clone(&work), None, pins, wanted.upgrade)?;
+        let mut ready = self.managed(&work, Some(&Arc::new(node)), None, &|| Ok(()))?;
+        let python = ready.interpreter.full_version();
+        ready.note = format!("environment for tests with Python {python}{from}{because}");
         ready.warnings.clone_from(&work.requirements.warnings);
         ready.warnings.extend(doubt);
         Ok(ready)

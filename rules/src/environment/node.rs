@@ -142,6 +142,9 @@ impl Node for EnvironmentNode {
             packages: &packages,
         };
         let asked = self.fixed.is_none();
+        let all = target.packages.len();
+        let ending = if all == 1 { "" } else { "s" };
+        context.doing(format!("installing {all} package{ending}"));
         let _lease = building::make(&recipe, &self.work, asked, context.cancel())?;
         Ok(self.outcome(&folder))
     }

@@ -11,7 +11,7 @@ use std::{
 };
 
 use rustix::fs::{Mode, OFlags};
-pub use walk::{FileSetError, Walk, scan};
+pub use walk::{FileSetError, Survey, Walk, scan, survey};
 
 use self::ignores::Level;
 
@@ -39,6 +39,29 @@ pub fn read_regular(path: &Path) -> io::Result<Vec<u8>> {
         return Err(too_large());
     }
     Ok(bytes)
+}
+
+/// Whether a plugin's archive would take a file at `file`, relative to its folder, if there were
+/// one. `root` and `plugin` are as in [`outer_levels`].
+pub fn takes(root: &Path, plugin: &str, file: &str) -> std::io::Result<bool> {
+    let mut levels = outer_levels(root, plugin)?;
+    let join = |left: &str, right: &str| match (left, right) {
+        ("", other) | (other, "") => other.to_owned(),
+        (left, right) => format!("{left}/{right}"),
+    };
+    let mut own = String::new();
+    let parts: Vec<&str> = file.split('/').collect();
+    for (at, part) in parts.iter().enumerate() {
+        let folder = join(plugin, &own);
+        levels.extend(Level::read(&root.join(&folder), &folder)?);
+        own = join(&own, part);
+        let is_dir = at + 1 < parts.len();
+        let path = join(plugin, &own);
+        if ignores::decide(&levels, &path, &own, is_dir) != ignores::Verdict::Keep {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// The ignore files from the workspace root down to a plugin's parent folder.

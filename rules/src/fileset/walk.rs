@@ -2,7 +2,7 @@
 //! refused outside, files hashed unless their stat is known to stand for their content.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     fs::{self, File},
     io::{self, Read},
     os::fd::AsFd,
@@ -163,6 +163,41 @@ struct Walker<'a> {
     /// Ignore files; most are packed as well.
     watched: Vec<Found>,
     links: bool,
+    /// Problems, where going on after one is wanted.
+    problems: Option<Vec<FileSetError>>,
+}
+
+/// What a plugin's folder holds, found without reading a file.
+#[derive(Debug, Default)]
+pub struct Survey {
+    /// Path and size of each file of the plugin, by path.
+    pub files: BTreeMap<String, u64>,
+    /// All that keeps files from being published.
+    pub problems: Vec<FileSetError>,
+}
+
+/// Walks the plugin, reads no file, and goes on after problems.
+pub fn survey(walk: &Walk<'_>) -> Survey {
+    let real_root = match fs::canonicalize(walk.root) {
+        Ok(root) => root,
+        Err(error) => {
+            let (path, why) = (String::new(), error.to_string());
+            return Survey {
+                problems: vec![FileSetError::Unreadable { path, why }],
+                ..Survey::default()
+            };
+        }
+    };
+    let mut walker = Walker::new(walk, real_root.clone());
+    walker.problems = Some(Vec::new());
+    let whole = walker.folder("", false, &mut vec![real_root]);
+    let mut problems = walker.problems.unwrap_or_default();
+    problems.extend(whole.err());
+    let files = walker.files.into_iter();
+    Survey {
+        files: files.map(|file| (file.path, file.size)).collect(),
+        problems,
+    }
 }
 
 /// Walks the plugin and hashes what is not known.
@@ -172,15 +207,7 @@ pub fn scan(walk: &Walk<'_>) -> Result<Subtree, FileSetError> {
         why: error.to_string(),
     };
     let real_root = fs::canonicalize(walk.root).map_err(|error| unreadable(&error))?;
-    let mut walker = Walker {
-        walk,
-        real_root,
-        levels: walk.outer.to_vec(),
-        folders: Vec::new(),
-        files: Vec::new(),
-        watched: Vec::new(),
-        links: false,
-    };
+    let mut walker = Walker::new(walk, real_root);
     let root = walker.real_root.clone();
     walker.folder("", false, &mut vec![root])?;
     let packed: HashSet<String> = walker.files.iter().map(|file| file.path.clone()).collect();
@@ -222,6 +249,21 @@ fn rested(ctime: i64, rest: i64, now: i64) -> bool {
     ctime.saturating_add(rest) < now
 }
 
+impl<'a> Walker<'a> {
+    fn new(walk: &'a Walk<'a>, real_root: PathBuf) -> Self {
+        Self {
+            walk,
+            real_root,
+            levels: walk.outer.to_vec(),
+            folders: Vec::new(),
+            files: Vec::new(),
+            watched: Vec::new(),
+            links: false,
+            problems: None,
+        }
+    }
+}
+
 impl Walker<'_> {
     /// Lists one folder. `trail` holds the real paths of the folders above, to notice circles.
     fn folder(
@@ -261,7 +303,15 @@ impl Walker<'_> {
         self.levels.extend(level);
         for entry in fs::read_dir(&path).map_err(unreadable)? {
             let entry = entry.map_err(unreadable)?;
-            self.entry(own, &entry, only_wheels, trail)?;
+            let (levels, above) = (self.levels.len(), trail.len());
+            if let Err(problem) = self.entry(own, &entry, only_wheels, trail) {
+                let Some(problems) = &mut self.problems else {
+                    return Err(problem);
+                };
+                problems.push(problem);
+                self.levels.truncate(levels);
+                trail.truncate(above);
+            }
         }
         self.levels.truncate(depth);
         Ok(())

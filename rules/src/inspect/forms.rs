@@ -42,11 +42,15 @@ pub(super) fn read(
     sources: &BTreeMap<String, String>,
     entries: &[Entry],
 ) -> Result<Reading, Failure> {
+    on_deep_stack(|| actions::read(&Modules::new(sources), entries))
+}
+
+/// Does what parses sources.
+pub(super) fn on_deep_stack<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, Failure> {
     std::thread::scope(|scope| {
-        let read = || actions::read(&Modules::new(sources), entries);
         let thread = std::thread::Builder::new()
             .stack_size(STACK)
-            .spawn_scoped(scope, read);
+            .spawn_scoped(scope, work);
         let thread = thread.map_err(|error| {
             Failure::environment("threads", format!("cannot start a thread: {error}"))
         })?;

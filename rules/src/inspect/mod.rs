@@ -14,6 +14,7 @@ mod schemas;
 mod sdk;
 mod served;
 mod source;
+mod statically;
 
 use std::collections::BTreeMap;
 
@@ -26,6 +27,7 @@ pub use params::refused;
 pub use rule::{InspectNode, RULE, inspected, is_source, read_sources};
 pub use schemas::{Answer, Metadata, NoSchemas, Question, Request, Schemas};
 pub use served::Served;
+pub use statically::{Wrong, not_found, wrong_syntax};
 
 /// Actions whose config holds a form made of their params.
 pub const FORMS: [&str; 3] = ["train", "tune", "upload"];

@@ -2,6 +2,7 @@
 //! known, builds the graph, raises versions where asked, runs, and tries once more what was
 //! edited meanwhile.
 
+mod gate;
 mod prepare;
 mod report;
 
@@ -18,11 +19,17 @@ use synapse_engine::{
     index::{Index, Section},
 };
 
-pub use self::report::{PluginReport, Stage, Status};
-use self::report::{blank, failed_status, finished, planned};
+use self::{
+    gate::Agreed,
+    report::{blank, failed_status, finished, planned},
+};
+pub use self::{
+    gate::{CHANGED, Gate},
+    report::{PluginReport, Stage, Status},
+};
 use crate::{
     archive::{self, ArchiveNode},
-    bump,
+    bump::{self, Bump},
     checksum::ChecksumNode,
     counters::Counters,
     environment::base_digest,
@@ -149,6 +156,8 @@ pub struct Publish<'a> {
     pub targets: Vec<Arc<Target>>,
     /// Object stores besides.
     pub storing: Option<&'a Storing>,
+    /// Who is asked before anything is sent.
+    pub gate: Option<&'a dyn Gate>,
     /// Libraries of the workspace.
     pub libraries: Option<&'a Libraries>,
     /// The engine's session.
@@ -173,7 +182,8 @@ impl Publish<'_> {
             plugins.extend(take(&mut reports[at], loaded, &mut seen).map(|plugin| (at, plugin)));
         }
         refuse_twins(&mut reports, &mut plugins);
-        let mut again = self.round(&mut reports, plugins, &mut seen, true)?;
+        let mut agreed = Agreed::default();
+        let mut again = self.round(&mut reports, plugins, &mut seen, &mut agreed, true)?;
         // A second look at what was edited while we read it, and a first at what was raised.
         let mut rounds = 0;
         while !again.is_empty() && rounds < 3 && !self.session.cancel.cancelled() {
@@ -185,7 +195,8 @@ impl Publish<'_> {
                 report.failure = None;
                 plugins.extend(take(report, loaded, &mut seen).map(|plugin| (*at, plugin)));
             }
-            again = self.round(&mut reports, plugins, &mut seen, rounds < 2)?;
+            let more = rounds < 2;
+            again = self.round(&mut reports, plugins, &mut seen, &mut agreed, more)?;
         }
         let seen: Vec<(String, Section)> = seen.into_iter().collect();
         self.workspace.save(&seen);
@@ -222,6 +233,7 @@ impl Publish<'_> {
         reports: &mut [PluginReport],
         mut plugins: Loaded,
         seen: &mut Seen,
+        agreed: &mut Agreed,
         more: bool,
     ) -> Result<Vec<usize>, Failure> {
         let mut again = self.prepare(reports, &mut plugins, seen)?;
@@ -236,23 +248,39 @@ impl Publish<'_> {
             }
             made => made?,
         };
+        let mut bumps = HashMap::new();
         for own in &nodes {
-            if self.raise(&plan, own, &mut reports[own.at]) {
-                again.push(own.at);
-                if !self.options.dry_run {
-                    own.all().for_each(|(_, _, id)| plan.leave_out(id));
-                }
-            }
+            let bump = self.bump(&plan, own, &mut reports[own.at]);
+            bumps.extend(bump.map(|bump| (own.at, bump)));
         }
         if self.options.dry_run {
             for own in nodes {
                 let report = &mut reports[own.at];
+                report.bump = bumps.remove(&own.at);
                 planned(&plan, &own, report);
                 if self.options.inspect && report.status == Status::Planned {
                     refuse_credentials(&own, self.session, report);
                 }
             }
             return Ok(Vec::new());
+        }
+        self.pass(agreed, &mut plan, &nodes, &mut bumps, reports)?;
+        for own in &nodes {
+            let Some(bump) = bumps.remove(&own.at) else {
+                continue;
+            };
+            let report = &mut reports[own.at];
+            match bump::apply(&own.plugin, &bump) {
+                Ok(()) => {
+                    report.bump = Some(bump);
+                    again.push(own.at);
+                    own.all().for_each(|(_, _, id)| plan.leave_out(id));
+                }
+                Err(failure) => {
+                    report.status = failed_status(&failure);
+                    report.failure = Some(failure);
+                }
+            }
         }
         let report = synapse_engine::run(&graph, &plan, self.session);
         for own in nodes {
@@ -390,44 +418,35 @@ impl Publish<'_> {
         ))
     }
 
-    /// Raises the version of a plugin that was refused because its version is taken.
-    fn raise(&self, plan: &Plan, own: &Nodes, report: &mut PluginReport) -> bool {
-        let Some(level) = self.options.bump else {
-            return false;
-        };
+    /// The version that a plugin would be raised to which was refused because its own is taken.
+    fn bump(&self, plan: &Plan, own: &Nodes, report: &mut PluginReport) -> Option<Bump> {
+        let level = self.options.bump?;
         let mut refusals = own
             .all()
             .filter_map(|(_, _, id)| plan.get(id).failure.as_ref());
         if !refusals.any(|failure| failure.code == VERSION_TAKEN) {
-            return false;
+            return None;
         }
         // A version that is free at one target may be taken at another.
         let taken = self.targets.iter().try_fold(Vec::new(), |mut all, target| {
             all.extend(target.releases(&own.plugin.head.code)?);
             Ok(all)
         });
-        let bumped = taken.and_then(|releases| {
+        let bump = taken.and_then(|releases| {
             let bump = bump::plan(&own.plugin, level, &releases)?;
             if !self.options.dry_run {
                 // A version is not raised for what would be refused all the same.
                 let store = self.session.store.as_ref();
                 upload::validate(&own.plugin, store)?;
                 archive::inspect(&own.plugin, &own.scanner, store)?;
-                bump::apply(&own.plugin, &bump)?;
             }
             Ok(bump)
         });
-        match bumped {
-            Ok(bump) => {
-                report.bump = Some(bump);
-                true
-            }
-            Err(failure) => {
-                report.status = failed_status(&failure);
-                report.failure = Some(failure);
-                false
-            }
-        }
+        bump.inspect_err(|failure| {
+            report.status = failed_status(failure);
+            report.failure = Some(failure.clone());
+        })
+        .ok()
     }
 }
 

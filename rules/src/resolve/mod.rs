@@ -15,6 +15,7 @@ pub mod requirement;
 pub mod requirements;
 pub mod rule;
 pub mod sdk;
+pub mod testing;
 pub mod uv;
 pub mod wheels;
 

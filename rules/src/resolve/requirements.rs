@@ -108,6 +108,18 @@ pub fn read(
     variables: &Variables,
     sdk_version: &str,
 ) -> Result<Requirements, Failure> {
+    read_with(folder, config, variables, sdk_version, &[], &[])
+}
+
+/// The same with further lines, and further files of the folder where they are there.
+pub(super) fn read_with(
+    folder: &Path,
+    config: &Config,
+    variables: &Variables,
+    sdk_version: &str,
+    lines: &[(String, Place)],
+    files: &[&str],
+) -> Result<Requirements, Failure> {
     let mut reader = Reader {
         folder,
         variables,
@@ -122,6 +134,14 @@ pub fn read(
         reader.file(&own, false, None);
     }
     pyproject::read(&mut reader);
+    for path in files.iter().map(|name| folder.join(name)) {
+        if path.exists() {
+            reader.file(&path, false, None);
+        }
+    }
+    for (text, place) in lines {
+        reader.text(text, place);
+    }
     reader.arguments(config);
     let mut failures = reader.failures.into_iter();
     if let Some(mut first) = failures.next() {
@@ -551,7 +571,7 @@ fn take_sdk_out(found: &mut Requirements, version: &str) -> Result<(), Failure> 
 }
 
 /// A requirement of our own, which counts when its own condition and `condition` hold.
-fn ours(text: &str, condition: &Condition, place: &Place) -> Result<Item, Failure> {
+pub(super) fn ours(text: &str, condition: &Condition, place: &Place) -> Result<Item, Failure> {
     let mut requirement = Requirement::from_str(text)
         .map_err(|error| Failure::bug(format!("our own requirement {text}: {}", error.message)))?;
     requirement.condition = requirement.condition.and(condition.clone());

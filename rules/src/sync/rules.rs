@@ -174,3 +174,35 @@ fn names(fields: &Json) -> String {
     let names = fields.as_array().into_iter().flatten().map(name);
     format!("[{}]", names.collect::<Vec<_>>().join(", "))
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_serve_class_is_an_action_only_under_a_name_of_its_own() {
+        let served = Described {
+            serves: true,
+            entrypoint: Some("plugin.a:Served".to_owned()),
+            ..Described::default()
+        };
+        let named = Described {
+            action_name: Some("inference".to_owned()),
+            ..served.clone()
+        };
+        let mut inspection = Inspection::default();
+        inspection.found.insert("served".to_owned(), served);
+        inspection.found.insert("inference".to_owned(), named);
+        let wanted = wanted(&json!({"actions": {}}), &inspection);
+        let changed: Vec<&str> = wanted
+            .changes
+            .iter()
+            .map(|own| own.action.as_str())
+            .collect();
+        assert_eq!(changed, ["inference"]);
+        assert_eq!(wanted.json["actions"]["inference"]["method"], "serve");
+        assert!(wanted.json["actions"].get("served").is_none());
+    }
+}

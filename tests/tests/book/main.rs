@@ -3,8 +3,10 @@
 //! reference is what the code says.
 #![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
 
+mod codes;
 mod expected;
 mod page;
+mod reference;
 mod shell;
 mod words;
 mod yaml;
@@ -26,14 +28,20 @@ pages! {
     readme: "README.md",
     backend: "docs/guide/backend.md",
     cache: "docs/guide/cache.md",
+    create: "docs/guide/create.md",
+    editors: "docs/guide/editors.md",
     environments: "docs/guide/environments.md",
+    install: "docs/guide/install.md",
     local_data: "docs/guide/local-data.md",
     login: "docs/guide/login.md",
     platforms: "docs/guide/platforms.md",
     publishing: "docs/guide/publishing.md",
     remote: "docs/guide/remote.md",
     running: "docs/guide/running.md",
+    seeing: "docs/guide/seeing.md",
+    start: "docs/guide/start.md",
     storage: "docs/guide/storage.md",
+    testing: "docs/guide/testing.md",
 }
 
 /// Runs the blocks of a page in their order.

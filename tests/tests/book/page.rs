@@ -59,7 +59,7 @@ pub(crate) struct Step {
 
 /// The root of the repository.
 pub(crate) fn root() -> PathBuf {
-    fixture("..")
+    fixture("..").canonicalize().unwrap()
 }
 
 /// All pages: the README, and what is in `docs`.

@@ -198,29 +198,35 @@ impl Shell {
             .stderr(File::create(&file).unwrap());
         let variables = self.execute("env -0").output;
         let variables = variables.split('\0').filter_map(|one| one.split_once('='));
-        let child = command.envs(variables).spawn().unwrap();
-        let said = |word: &str, text: &str| -> Option<String> {
-            let mut lines = text.lines().map(str::trim_start);
-            lines.find_map(|line| Some(line.strip_prefix(word)?.trim().to_owned()))
-        };
-        let started = Instant::now();
-        loop {
-            let output = fs::read_to_string(&file).unwrap();
-            if let (Some(url), Some(token)) = (said("url ", &output), said("token ", &output))
-                && output.ends_with('\n')
-            {
-                self.platforms.push(Platform {
-                    address,
-                    url,
-                    token,
-                    _server: Server::Here(child),
-                });
-                return Done { code: 0, output };
-            }
-            assert!(started.elapsed() < PATIENCE, "no server came up: {output}");
-            thread::sleep(Duration::from_millis(10));
-        }
+        let server = Server::Here(command.envs(variables).spawn().unwrap());
+        let output = came_up(&file);
+        self.platforms.push(Platform {
+            address,
+            url: said("url ", &output).expect("an address"),
+            token: said("token ", &output).expect("a token"),
+            _server: server,
+        });
+        Done { code: 0, output }
     }
+}
+
+/// What a server says once it is up.
+fn came_up(file: &Path) -> String {
+    let started = Instant::now();
+    loop {
+        let output = fs::read_to_string(file).unwrap();
+        if said("token ", &output).is_some() && output.ends_with('\n') {
+            return output;
+        }
+        assert!(started.elapsed() < PATIENCE, "no server came up: {output}");
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// What stands behind `word` at the start of a line.
+fn said(word: &str, text: &str) -> Option<String> {
+    let mut lines = text.lines().map(str::trim_start);
+    lines.find_map(|line| Some(line.strip_prefix(word)?.trim().to_owned()))
 }
 
 impl Drop for Shell {

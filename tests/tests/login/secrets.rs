@@ -71,11 +71,12 @@ fn tokens_are_kept_where_they_belong_and_shown_nowhere() {
             &["doctor", "--json"],
             &["agent", "list"],
             &["profile", "list"],
-            &["plugin", "publish", "--path", "plugin"],
+            &["plugin", "publish", "--yes", "--path", "plugin"],
             &["status", "--path", "plugin", "--json"],
             &[
                 "plugin",
                 "publish",
+                "--yes",
                 "--path",
                 "plugin",
                 "--verbose",

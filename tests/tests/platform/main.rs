@@ -78,10 +78,10 @@ fn save_logins(space: &Space, logins: &[(&str, &str, &str)]) {
     std::fs::set_permissions(&path, private).unwrap();
 }
 
-/// `synapse plugin publish --json` with more arguments.
+/// `synapse plugin publish --yes --json` with more arguments.
 #[track_caller]
 fn publish(space: &Space, args: &[&str]) -> Document {
-    Document::of(space.synapse(&[&["plugin", "publish", "--json"], args].concat()))
+    Document::of(space.synapse(&[&["plugin", "publish", "--yes", "--json"], args].concat()))
 }
 
 /// The codes of a document's errors.

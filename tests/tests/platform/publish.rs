@@ -204,7 +204,8 @@ fn several_targets_at_once() {
     // What one refuses, the other takes.
     space.append("plugins/p1/plugin/run.py", "# edited\n");
     let text = space.synapse(&[
-        "plugin", "publish", "--all", "--debug", "--target", "staging", "--target", "broken",
+        "plugin", "publish", "--yes", "--all", "--debug", "--target", "staging", "--target",
+        "broken",
     ]);
     assert_eq!(text.code(), 4, "{text:?}");
     let document = publish(
@@ -233,7 +234,9 @@ fn a_token_that_is_not_accepted_stops_the_batch_at_once() {
         refused.total("requests")
     );
     assert_eq!(refused.total("bytes_sent"), 0);
-    let text = space.synapse(&["plugin", "publish", "--all"]).text();
+    let text = space
+        .synapse(&["plugin", "publish", "--all", "--yes"])
+        .text();
     assert_eq!(text.matches("error:").count(), 1, "{text}");
     assert!(text.contains("synapse login"), "{text}");
     assert!(!text.contains("not-a-token"), "{text}");
@@ -306,7 +309,7 @@ fn a_server_that_restarts_while_an_upload_runs_has_one_release() {
     let token = token.expect(0).json()["token"].as_str().unwrap().to_owned();
     space.set("SYNAPSE_ACCESS_TOKEN", &token);
     let mut child = space
-        .command(&["plugin", "publish", "--json"])
+        .command(&["plugin", "publish", "--yes", "--json"])
         .stderr(Stdio::null())
         .spawn()
         .unwrap();

@@ -105,7 +105,7 @@ fn only_who_is_trusted_gets_the_token() {
     // The certificate is for a name, not for an address.
     let by_address = format!("https://127.0.0.1:{port}");
     let run = space
-        .command(&["plugin", "publish", "--json"])
+        .command(&["plugin", "publish", "--yes", "--json"])
         .env("SSL_CERT_FILE", &authority)
         .env("SYNAPSE_HOST", by_address)
         .output()
@@ -114,7 +114,11 @@ fn only_who_is_trusted_gets_the_token() {
     let message = other.value["errors"][0]["message"].as_str().unwrap();
     assert!(message.contains("for another name"), "{message}");
     for variable in ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"] {
-        let run = space.synapse_with(variable, &authority, &["plugin", "publish", "--json"]);
+        let run = space.synapse_with(
+            variable,
+            &authority,
+            &["plugin", "publish", "--yes", "--json"],
+        );
         synapse_tests::Document::of(run).expect(0);
     }
     assert_eq!(site.releases("over-tls").len(), 1);

@@ -109,7 +109,14 @@ fn tenants_and_scopes_hold_for_jobs_too() {
     call(&other, &stop, json!({"status": "STOPPED"})).expect(404);
     let home = space.home().display().to_string();
     space
-        .command(&["plugin", "publish", "--host", &serving.url, "--quiet"])
+        .command(&[
+            "plugin",
+            "publish",
+            "--yes",
+            "--host",
+            &serving.url,
+            "--quiet",
+        ])
         .env("SYNAPSE_ACCESS_TOKEN", &other)
         .output()
         .map(Run::from)

@@ -65,7 +65,19 @@ fn schema_of(path: &Path) -> Value {
 #[test]
 fn the_copies_in_the_documentation_are_what_is_printed() {
     let space = space!();
-    for name in ["config", "workspace", "publish", "run", "doctor", "failure"] {
+    for name in [
+        "config",
+        "workspace",
+        "publish",
+        "run",
+        "check",
+        "test",
+        "doctor",
+        "graph",
+        "log",
+        "between",
+        "failure",
+    ] {
         let printed = space.synapse(&["schema", name]).expect(0).stdout;
         let copy = fixture(&format!("../docs/schema/{name}.schema.json"));
         if std::env::var_os("INSTA_UPDATE").is_some_and(|how| how == "always") {

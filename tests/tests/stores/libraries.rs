@@ -136,6 +136,7 @@ fn a_preview_lists_the_wheels_and_an_upload_has_them() {
     let args = [
         "plugin",
         "upload",
+        "--yes",
         "--json",
         "--path",
         "plugins/a",

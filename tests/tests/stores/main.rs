@@ -33,6 +33,7 @@ fn upload(space: &Space, place: &str, more: &[&str]) -> Run {
     let args = [
         "plugin",
         "upload",
+        "--yes",
         "--json",
         "--path",
         place,

@@ -23,6 +23,7 @@ fn store(space: &Space, storage: &str, more: &[&str]) -> synapse_tests::Run {
     let args = [
         "plugin",
         "upload",
+        "--yes",
         "--json",
         "--path",
         "tiny",
@@ -203,6 +204,7 @@ fn what_is_wrong_with_a_store_is_said_in_one_sentence_without_secrets() {
         let mut command = space.command(&[
             "plugin",
             "upload",
+            "--yes",
             "--json",
             "--path",
             "tiny",
@@ -342,6 +344,7 @@ fn a_release_is_stored_once_under_its_version_and_never_replaced() {
         let args = [
             "plugin",
             "publish",
+            "--yes",
             "--local",
             "--json",
             "--path",
@@ -433,14 +436,14 @@ fn a_workspace_names_stores_that_a_profile_knows_and_no_others() {
         let run = publish(&space, &[]).expect(1);
         assert!(!format!("{run:?}").contains("canary"), "{run:?}");
         let upload = space
-            .synapse(&["plugin", "upload", "--path", "tiny"])
+            .synapse(&["plugin", "upload", "--yes", "--path", "tiny"])
             .expect(1);
         assert!(!format!("{upload:?}").contains("canary"), "{upload:?}");
     }
     assert!(foreign.accept().is_err());
     space.write("synapse-workspace.yaml", "members: [tiny]\n");
     let nowhere = space
-        .synapse(&["plugin", "upload", "--path", "tiny"])
+        .synapse(&["plugin", "upload", "--yes", "--path", "tiny"])
         .expect(2);
     assert!(nowhere.stderr.contains("--storage"), "{nowhere:?}");
 }

@@ -79,6 +79,7 @@ fn built(
     let args = [
         "plugin",
         "upload",
+        "--yes",
         "--wheel",
         "--path",
         &place,
@@ -224,6 +225,7 @@ fn without_a_backend_there_is_no_wheel_and_only_verbose_says_so() {
     let args = [
         "plugin",
         "upload",
+        "--yes",
         "--wheel",
         "--path",
         "tiny",
@@ -274,6 +276,7 @@ def build_wheel(directory, settings=None, metadata=None):
     let args = [
         "plugin",
         "upload",
+        "--yes",
         "--wheel",
         "--path",
         "tiny",
