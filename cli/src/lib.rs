@@ -51,7 +51,7 @@ pub fn main(hook: Option<Hook>) -> ExitCode {
         return code;
     }
     if let Some(output) = commands::version::asked(std::env::args_os().skip(1)) {
-        return ExitCode::from(commands::version::run(output));
+        return ended(commands::version::run(&output), &args::Output::default());
     }
     let start = Instant::now();
     let given = Cli::command().try_get_matches();

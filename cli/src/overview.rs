@@ -18,7 +18,9 @@ const GROUPS: [(&str, &[&str]); 6] = [
             "plugin test",
             "plugin check",
             "plugin update-config",
+            "plugin check",
             "plugin lock",
+            "plugin watch",
             "schema",
         ],
     ),
@@ -44,10 +46,7 @@ const GROUPS: [(&str, &[&str]); 6] = [
         "Serve and keep on this machine",
         &["backend", "dataset", "model", "cache"],
     ),
-    (
-        "Set up this machine",
-        &["doctor", "completions", "man", "schema"],
-    ),
+    ("Set up this machine", &["doctor", "completions", "man"]),
 ];
 
 /// Commands whose own commands are told one by one.
@@ -160,7 +159,10 @@ pub fn help(root: Command) -> String {
             .hide_default_value(true)
             .help("Colour the output: auto, always or never")
     });
-    let help = root.help_template(template).render_help();
+    let help = root
+        .term_width(COLUMNS)
+        .help_template(template)
+        .render_help();
     let help = help.ansi().to_string();
     // There is no longer one.
     help.replace(" (see more with '--help')", "")

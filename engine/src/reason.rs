@@ -81,6 +81,12 @@ pub enum DirtyReason {
     },
 }
 
+/// A value as people read it: a digest by its beginning.
+fn shown(value: &str) -> &str {
+    let is_digest = value.len() == 64 && value.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if is_digest { &value[..10] } else { value }
+}
+
 impl fmt::Display for DirtyReason {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -93,13 +99,13 @@ impl fmt::Display for DirtyReason {
                 old: Some(old),
                 new: Some(new),
             } => {
-                write!(out, "{name} changed from {old} to {new}")
+                write!(out, "{name} changed from {} to {}", shown(old), shown(new))
             }
             Self::InputChanged {
                 name,
                 new: Some(new),
                 ..
-            } => write!(out, "{name} is new: {new}"),
+            } => write!(out, "{name} is new: {}", shown(new)),
             Self::InputChanged { name, .. } => write!(out, "{name} is gone"),
             Self::SecretChanged { name } => write!(out, "{name} changed"),
             Self::FileAdded { path } => write!(out, "{path} was added"),
@@ -140,4 +146,27 @@ pub fn summary(reasons: &[DirtyReason]) -> String {
         let _ = write!(line, ", and {} more", reasons.len() - SHOWN);
     }
     line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digests_are_told_by_their_beginning_and_words_whole() {
+        let changed = |old: &str, new: &str| {
+            DirtyReason::InputChanged {
+                name: "sdk".to_owned(),
+                old: Some(old.to_owned()),
+                new: Some(new.to_owned()),
+            }
+            .to_string()
+        };
+        let (one, two) = ("ab".repeat(32), "cd".repeat(32));
+        assert_eq!(
+            changed(&one, &two),
+            "sdk changed from ababababab to cdcdcdcdcd"
+        );
+        assert_eq!(changed("3.10", "3.11"), "sdk changed from 3.10 to 3.11");
+    }
 }

@@ -169,9 +169,9 @@ pub fn check(source: &Source, around: &Surroundings<'_>) -> Result<Checked, Fail
             if !plugin.has(&name) {
                 // One that lies elsewhere becomes the archive's.
                 let found = scanner.scan(CONFIG_NAMES[0], &bytes).findings;
-                found
-                    .iter()
-                    .for_each(|own| checked.error(credential(own, &shown)));
+                for own in &found {
+                    checked.error(credential(own, &shown));
+                }
             }
             plugin.credentials(&scanner, around.cancel, &mut checked)?;
         }

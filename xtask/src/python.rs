@@ -87,6 +87,15 @@ fn checkers(root: &Path) -> Result<PathBuf> {
         .context("installing ruff and mypy")
 }
 
+/// Makes what the checks of the package need, so that they need not wait for it. What fails here
+/// fails again there, and is told then.
+pub(crate) fn prepare(root: &Path, quick: bool) {
+    let _ = checkers(root);
+    for python in interpreters(quick).unwrap_or_default() {
+        let _ = suite_environment(root, &python);
+    }
+}
+
 /// Runs ruff: its lints, then its idea of format.
 pub(crate) fn ruff(root: &Path) -> Result<Found> {
     let ruff = checkers(root)?.join("bin/ruff");

@@ -1,8 +1,9 @@
 //! Owns the one test command of this repository and its summary.
 
 use std::{
+    fs,
     num::NonZero,
-    path::Path,
+    path::{Path, PathBuf},
     process::Command,
     thread,
     time::{Duration, Instant},
@@ -50,6 +51,8 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
         vec![S3S, DENY, MDBOOK]
     };
     let mut tools = Installing::start(&root, wanted);
+    let (quick, place) = (args.quick, root.clone());
+    let preparing = thread::spawn(move || python::prepare(&place, quick));
     let mut tool = |tool: &Tool| match tool.find(&root) {
         None if !args.quick => tools.wait(tool).map(Some),
         found => Ok(found),
@@ -83,6 +86,7 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
         Ok(tool(&S3S)?.map_or_else(absent, |_| End::Passed))
     });
     tests(&root, args.quick, &mut summary);
+    let _ = preparing.join();
     package(&root, args.quick, &mut summary);
     if !args.quick {
         summary.step("api", || api::check(&root).map(End::from));
@@ -124,6 +128,9 @@ fn tests(root: &Path, quick: bool, summary: &mut Summary) {
         });
         if !quick {
             summary.step("doc tests", || {
+                if !has_doc_tests(root)? {
+                    return Ok(End::Skipped("there are none".to_owned()));
+                }
                 cargo(root, &["test", "--workspace", "--locked", "--doc"])
             });
         }
@@ -135,6 +142,20 @@ fn tests(root: &Path, quick: bool, summary: &mut Summary) {
             )
         });
     }
+}
+
+/// Whether any source has a block in its documentation, which would be a test.
+fn has_doc_tests(root: &Path) -> Result<bool> {
+    let has_block = |text: &str| {
+        let mut lines = text.lines().map(str::trim_start);
+        lines.any(|line| line.starts_with("//") && line.contains("```"))
+    };
+    let sources = tidy::files(root)?.into_iter().map(PathBuf::from);
+    let mut sources = sources.filter(|path| path.extension().is_some_and(|end| end == "rs"));
+    Ok(sources.any(|path| {
+        let text = fs::read_to_string(root.join(path));
+        text.is_ok_and(|text| has_block(&text))
+    }))
 }
 
 /// Runs the checks of the Python package.

@@ -46,7 +46,7 @@ pub fn asked(arguments: impl Iterator<Item = OsString>) -> Option<Output> {
 }
 
 /// Tells it; always well, since a machine without Python has a version as well.
-pub fn run(output: Output) -> u8 {
+pub fn run(output: &Output) -> u8 {
     let python = python(output.clone());
     let (commit, dirty) = match COMMIT.strip_suffix("-dirty") {
         Some(commit) => (commit, true),
@@ -54,7 +54,7 @@ pub fn run(output: Output) -> u8 {
     };
     let features: Vec<&str> = FEATURES.split(',').filter(|own| !own.is_empty()).collect();
     let sdk = &synapse_python::digest()[..12];
-    let mut printer = Printer::stdout(&output);
+    let mut printer = Printer::stdout(output);
     if output.is_machine() {
         printer.json(&json!({
             "schema": 1, "command": "version", "ok": true,

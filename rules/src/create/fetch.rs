@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// How long a repository may take.
-const TIMEOUT: Duration = Duration::from_secs(120);
+const TIMEOUT: Duration = Duration::from_mins(2);
 /// Variables of a git command that we are started by, such as a hook; they mean its repository.
 const OUTER: [&str; 9] = [
     "GIT_DIR",
@@ -246,9 +246,9 @@ fn failed(ended: &Ended, shown: &str, reference: Option<&str>, url: &str) -> Fai
 
 /// The line that says most, without any login.
 fn last_line(said: &str) -> Option<String> {
-    let lines = said.lines().map(str::trim).filter(|line| !line.is_empty());
+    let mut lines = said.lines().map(str::trim).filter(|line| !line.is_empty());
     let told = |line: &&str| line.starts_with("fatal:") || line.starts_with("error:");
-    let line = lines.clone().find(told).or_else(|| lines.last())?;
+    let line = lines.clone().find(told).or_else(|| lines.next_back())?;
     let words = line.split(' ').map(hidden).collect::<Vec<_>>().join(" ");
     Some(words.chars().take(300).map(printable).collect())
 }

@@ -121,31 +121,28 @@ fn with(bytes: &[u8], place: &str) -> Option<Vec<u8>> {
     let before = parsed(bytes)?;
     let text = std::str::from_utf8(bytes).ok()?;
     let newline = if text.contains("\r\n") { "\r\n" } else { "\n" };
-    let edited = match before.last_member() {
-        Some(last) => {
-            let start = text[..last.start].rfind('\n').map_or(0, |at| at + 1);
-            let lead = &text[start..last.start];
-            if lead.trim() == "-" {
-                // Below the last, behind what its line still says.
-                let rest = &text[last.end..];
-                let end = last.end + rest.find(['\r', '\n']).unwrap_or(rest.len());
-                let line = format!("{newline}{lead}{}", yaml_text(place, false));
-                format!("{}{line}{}", &text[..end], &text[end..])
-            } else {
-                let item = format!(", {}", yaml_text(place, true));
-                format!("{}{item}{}", &text[..last.end], &text[last.end..])
-            }
+    let edited = if let Some(last) = before.last_member() {
+        let start = text[..last.start].rfind('\n').map_or(0, |at| at + 1);
+        let lead = &text[start..last.start];
+        if lead.trim() == "-" {
+            // Below the last, behind what its line still says.
+            let rest = &text[last.end..];
+            let end = last.end + rest.find(['\r', '\n']).unwrap_or(rest.len());
+            let line = format!("{newline}{lead}{}", yaml_text(place, false));
+            format!("{}{line}{}", &text[..end], &text[end..])
+        } else {
+            let item = format!(", {}", yaml_text(place, true));
+            format!("{}{item}{}", &text[..last.end], &text[last.end..])
         }
-        None => {
-            let empty = text.find("members:")? + "members:".len();
-            let open = empty + text[empty..].find('[')? + 1;
-            format!(
-                "{}{}{}",
-                &text[..open],
-                yaml_text(place, true),
-                &text[open..]
-            )
-        }
+    } else {
+        let empty = text.find("members:")? + "members:".len();
+        let open = empty + text[empty..].find('[')? + 1;
+        format!(
+            "{}{}{}",
+            &text[..open],
+            yaml_text(place, true),
+            &text[open..]
+        )
     };
     let edited = edited.into_bytes();
     let after = parsed(&edited)?;

@@ -156,7 +156,7 @@ impl Template {
         let own = |name: &&str| self.files.iter().find(|file| file.path == **name);
         CONFIG_FILES
             .iter()
-            .find_map(|name| own(&name))
+            .find_map(own)
             .ok_or_else(|| without_config(&self.shown))
     }
 
@@ -223,7 +223,7 @@ impl Template {
     /// The configuration says what was answered.
     fn agreeing(&self, files: &[File], answers: &Answers) -> Result<(), Failure> {
         let own = |name: &&str| files.iter().find(|file| file.path == **name);
-        let found = CONFIG_FILES.iter().find_map(|name| own(&name));
+        let found = CONFIG_FILES.iter().find_map(own);
         let config = self.parsed(found.ok_or_else(|| Failure::bug("the config.yaml is gone"))?)?;
         for (key, is, wanted) in [
             ("code", config.code.as_str(), answers.code.as_str()),

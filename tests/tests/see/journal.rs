@@ -280,7 +280,7 @@ fn uploads_are_noted_with_their_stores() {
     let url = format!("file://{}", space.root().join("objects").display());
     for _ in 0..2 {
         space
-            .synapse(&["plugin", "upload", "--all", "--storage", &url])
+            .synapse(&["plugin", "upload", "--all", "--storage", &url, "--yes"])
             .expect(0);
     }
     let lines = lines(&space);
