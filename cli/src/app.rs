@@ -51,11 +51,13 @@ pub struct App {
     pub hook: Option<Hook>,
     /// It was said that others may read the saved tokens.
     pub warned: OnceLock<()>,
-    store: OnceLock<Arc<SqliteStore>>,
+    /// A save ends what runs, to start it again.
+    pub watched: bool,
+    store: Arc<OnceLock<Arc<SqliteStore>>>,
     /// The pool of connections, made on first use.
     pub(crate) http: OnceLock<Arc<Http>>,
     /// The ledger, opened on first use.
-    pub(crate) ledger: OnceLock<Arc<Ledger>>,
+    pub(crate) ledger: Arc<OnceLock<Arc<Ledger>>>,
 }
 
 /// Unix seconds.
@@ -84,7 +86,7 @@ impl App {
             Failure::environment("cwd", format!("cannot tell the current directory: {error}"))
                 .hint("it may have been deleted; change to another one")
         })?;
-        let (cancel, counters, store) = (Cancel::default(), Arc::default(), OnceLock::new());
+        let (cancel, counters, store) = (Cancel::default(), Arc::default(), Arc::default());
         Ok(Self {
             home,
             cwd,
@@ -96,10 +98,33 @@ impl App {
             variable,
             hook,
             warned: OnceLock::new(),
+            watched: false,
             store,
             http: OnceLock::new(),
-            ledger: OnceLock::new(),
+            ledger: Arc::default(),
         })
+    }
+
+    /// The same for one of many attempts, which can be ended without the others; store and ledger
+    /// stay open from one to the next.
+    pub fn attempt(&self) -> Self {
+        Self {
+            home: self.home.clone(),
+            cwd: self.cwd.clone(),
+            output: self.output.clone(),
+            cancel: Cancel::default(),
+            signals: Signals::default(),
+            invocation: Invocation::default(),
+            counters: Arc::default(),
+            variable: self.variable,
+            hook: self.hook.clone(),
+            warned: self.warned.clone(),
+            watched: true,
+            store: Arc::clone(&self.store),
+            // Its requests end with the attempt.
+            http: OnceLock::new(),
+            ledger: Arc::clone(&self.ledger),
+        }
     }
 
     /// The store, opened on first use.

@@ -8,6 +8,7 @@ mod account;
 mod backend;
 mod create;
 mod data;
+mod dev;
 mod publish;
 mod run;
 mod see;
@@ -19,6 +20,7 @@ pub use self::{
     backend::{Backend, BackendToken, Data, Scope, Serve},
     create::Create,
     data::*,
+    dev::{Dev, DevPublish, DevRun, Watching},
     publish::*,
     run::*,
     see::*,
@@ -97,6 +99,9 @@ pub enum Command {
     /// Work on plugins
     #[command(subcommand, after_help = "Example: synapse plugin --help")]
     Plugin(PluginCommand),
+    /// Run or publish a plugin again whenever a file of it is saved
+    #[command(subcommand)]
+    Dev(Dev),
     /// Show what a publish would run and why, without doing it
     #[command(after_help = "Example: synapse plan --all")]
     Plan(Plan),

@@ -25,6 +25,7 @@ pub mod signals;
 pub mod stores;
 pub mod terminal;
 pub mod timeline;
+pub mod watch;
 
 use std::{ffi::OsString, io::Write, process::ExitCode, time::Instant};
 
@@ -33,7 +34,7 @@ use synapse_engine::{Failure, FailureKind, store::Hook};
 
 use self::{
     app::App,
-    args::{Cli, Command, PluginCommand},
+    args::{Cli, Command, Dev, PluginCommand},
     commands::choice::Choice,
     render::{Printer, board, error, github},
 };
@@ -164,6 +165,8 @@ fn run(app: &App, command: &Command) -> Result<u8, Failure> {
             commands::update_config::run(app, args)
         }
         Command::Plugin(PluginCommand::Lock(args)) => commands::lock::run(app, args),
+        Command::Dev(Dev::Run(args)) => commands::dev::run(app, args),
+        Command::Dev(Dev::Publish(args)) => commands::dev::publish(app, args),
         Command::Plugin(PluginCommand::Check(args)) => commands::check::run(app, args),
         Command::Plugin(PluginCommand::Test(args)) => commands::test::run(app, args),
         Command::Plan(args) => commands::plan::run(app, args),
@@ -191,7 +194,7 @@ fn run(app: &App, command: &Command) -> Result<u8, Failure> {
     }
 }
 
-fn report(
+pub(crate) fn report(
     output: &args::Output,
     name: &str,
     action: Option<&str>,

@@ -72,10 +72,18 @@ impl Signals {
 
     /// Asks a run to end, or all work where there is none; the second time a run is killed.
     pub fn end(&self, cancel: &Cancel) {
-        match self.with(|heard| heard.run.clone()) {
-            Some(run) => run(Interrupt::End),
+        self.pass(Interrupt::End, cancel);
+    }
+
+    /// Gives a run a signal that somebody else has heard, or ends all work where there is none;
+    /// whether there was a run.
+    pub fn pass(&self, interrupt: Interrupt, cancel: &Cancel) -> bool {
+        let run = self.with(|heard| heard.run.clone());
+        match &run {
+            Some(run) => run(interrupt),
             None => cancel.cancel(),
         }
+        run.is_some()
     }
 
     fn take(&self, origin: &Origin, cancel: &Cancel) {
@@ -107,7 +115,7 @@ impl Drop for Diverted {
 }
 
 /// Ends the process where it stands, with the terminal as it was.
-fn end() {
+pub fn end() {
     board::end();
     signal_hook::low_level::exit(INTERRUPTED);
 }

@@ -322,6 +322,11 @@ impl Section {
         self.bytes() == other.bytes()
     }
 
+    /// The folders that were listed, relative to the subtree's root; empty for the root.
+    pub fn folder_paths(&self) -> impl Iterator<Item = &str> {
+        (0..self.folders()).map(|index| self.text(HEAD + index * DIR))
+    }
+
     /// Number of files whose stat may stand for their content.
     pub fn settled_files(&self) -> usize {
         let settled = |record: &usize| self.short(record + 6) & SETTLED != 0;
@@ -432,6 +437,11 @@ impl Index {
         self.sections.get(root)
     }
 
+    /// Takes what was seen of a subtree since; it is not written.
+    pub fn put(&mut self, root: &str, section: Section) {
+        self.sections.insert(root.to_owned(), section);
+    }
+
     /// Every subtree by its root.
     pub fn sections(&self) -> impl Iterator<Item = (&str, &Section)> {
         self.sections
@@ -539,6 +549,7 @@ mod tests {
             crate::Tree::new(loaded.load()).digest()
         );
         assert_eq!(loaded.known().len(), 2);
+        assert_eq!(loaded.folder_paths().collect::<Vec<_>>(), [""]);
         let noted = loaded.with_note(b"a longer note");
         assert_eq!(
             (noted.note(), noted.load()),

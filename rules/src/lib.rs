@@ -27,6 +27,7 @@ pub mod sync;
 pub mod target;
 pub mod upload;
 pub mod version;
+pub mod watch;
 pub mod wheel;
 pub mod worker;
 pub mod workspace;

@@ -7,6 +7,7 @@ mod noop;
 mod publish;
 mod python;
 mod start;
+mod watch;
 
 use std::{
     env, fs,
@@ -57,6 +58,8 @@ enum What {
     Python(python::Args),
     /// A publish of many plugins over HTTP, or of one large one.
     Publish(publish::Args),
+    /// From a save to the line that says why something is done again, in a large workspace.
+    Watch(watch::Args),
     /// The time `synapse --version` takes, beside /bin/true.
     Start,
 }
@@ -69,6 +72,7 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
         What::Archive(archive) => archive::run(&bench, archive),
         What::Python(python) => python::run(&bench, python),
         What::Publish(publish) => publish::run(&bench, publish),
+        What::Watch(watch) => watch::run(&bench, watch),
         What::Start => start::run(&bench),
     }?;
     Ok(met || !args.strict)

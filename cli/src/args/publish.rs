@@ -46,7 +46,7 @@ pub struct Selection {
 }
 
 /// `synapse plugin publish`.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub struct Publish {
     /// Preview without uploading
     #[arg(long)]

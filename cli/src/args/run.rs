@@ -17,7 +17,7 @@ pub struct Run {
 }
 
 /// How an action is run.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub struct RunOptions {
     /// Plugin code (auto-detected from config.yaml)
     #[arg(short, long, value_name = "CODE")]

@@ -13,6 +13,7 @@ pub mod config;
 mod consent;
 pub mod create;
 pub mod dataset;
+pub mod dev;
 pub mod doctor;
 mod execution;
 pub mod explain;

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Instant};
 use synapse_engine::{Failure, FailureKind};
 use synapse_rules::{
     publish::{Gate, Options, PluginReport, Publish, Status},
-    target::NOT_TRIED,
+    target::{NOT_TRIED, Target},
     version::Level,
 };
 
@@ -26,7 +26,7 @@ use crate::{
         progress::Live,
         summary,
     },
-    select::{self, Otherwise},
+    select::{self, Otherwise, Selected},
     stores,
 };
 
@@ -57,6 +57,21 @@ pub fn run(app: &App, args: &args::Publish) -> Result<u8, Failure> {
     };
     app.invocation
         .record(app, &args.recording, &selected.sources)?;
+    let (code, reports) = attempt(app, args, start, &selected, targets)?;
+    // Thousands of small frees that the end of the process does at once.
+    std::mem::forget(reports);
+    Ok(code)
+}
+
+/// Publishes what was selected, and tells of it; returns the exit code and what became of each
+/// plugin: of none where whoever was asked did not want it.
+pub(super) fn attempt(
+    app: &App,
+    args: &args::Publish,
+    start: Instant,
+    selected: &Selected,
+    targets: Vec<Arc<Target>>,
+) -> Result<(u8, Vec<PluginReport>), Failure> {
     let options = Options {
         debug: args.debug,
         bump: args.bump.map(|level| match level {
@@ -73,7 +88,7 @@ pub fn run(app: &App, args: &args::Publish) -> Result<u8, Failure> {
         .then(|| github::group(&format!("Publishing to {}", names.join(" and "))))
         .flatten();
     let live = Arc::new(Live::new(&app.output));
-    live.begin(&looking(&selected));
+    live.begin(&looking(selected));
     live.targets(targets.iter().map(AsRef::as_ref));
     let session = app.session(
         &selected.root,
@@ -86,7 +101,7 @@ pub fn run(app: &App, args: &args::Publish) -> Result<u8, Failure> {
         Some(_) => Some(app::bump_lock(&app.home, &selected.root)?),
         None => None,
     };
-    let storing = stores::publishing(app, args, &selected, &session)?;
+    let storing = stores::publishing(app, args, selected, &session)?;
     let consent = Consent::publishing(app, args.yes || args.dry_run, &targets, storing.as_ref());
     let libraries = stores::libraries(app, &selected.root, &session)?;
     let publish = Publish {
@@ -107,11 +122,11 @@ pub fn run(app: &App, args: &args::Publish) -> Result<u8, Failure> {
     let reports = match reports {
         Err(failure) if failure.code == DECLINED => {
             Printer::stderr(&app.output).line(failure.message);
-            return Ok(1);
+            return Ok((1, Vec::new()));
         }
         reports => reports?,
     };
-    warnings(app, &selected, &reports);
+    warnings(app, selected, &reports);
     notes(app, &reports);
     let elapsed = start.elapsed().as_millis() as u64;
     let code = exit_code(app, &reports);
@@ -137,7 +152,7 @@ pub fn run(app: &App, args: &args::Publish) -> Result<u8, Failure> {
         } else {
             live.value(&serde_json::json!({"event": "summary", "document": document}));
         }
-        return Ok(code);
+        return Ok((code, reports));
     }
     let mut printer = Printer::stdout(&app.output);
     if !app.output.quiet {
@@ -151,7 +166,9 @@ pub fn run(app: &App, args: &args::Publish) -> Result<u8, Failure> {
             );
         } else {
             let verbose = app.output.verbose;
-            render::publish::plugins(&mut printer, &reports, targets.len(), verbose);
+            // A watch has told why.
+            let told = app.watched && !verbose;
+            render::publish::plugins(&mut printer, &reports, targets.len(), verbose, told);
             let wheels = storing.is_some_and(|storing| storing.wheels.is_some());
             render::upload::objects(&mut printer, &reports, wheels && verbose);
         }
@@ -169,12 +186,10 @@ pub fn run(app: &App, args: &args::Publish) -> Result<u8, Failure> {
     }
     if code != 130 {
         summary::publish(app, &names.join(" and "), &reports, &totals, elapsed);
-    } else if !app.output.quiet {
+    } else if !app.output.quiet && !app.watched {
         interrupted(&mut printer, &reports);
     }
-    // Thousands of small frees that the end of the process does at once.
-    std::mem::forget(reports);
-    Ok(code)
+    Ok((code, reports))
 }
 
 /// 0 when every plugin is published, 4 when some are, else the first failure's own code.

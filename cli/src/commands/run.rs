@@ -68,7 +68,8 @@ pub fn run(app: &App, choice: Choice<'_>, args: &args::RunOptions) -> Result<u8,
     let root = &selected.root;
     app.invocation
         .record(app, &args.recording, &selected.sources)?;
-    let live = Arc::new(LiveRun::new(&app.output, !args.no_debug));
+    let live = LiveRun::new(&app.output, !args.no_debug).watched(app.watched);
+    let live = Arc::new(live);
     warn(app, &wanted.plugin.head.warnings);
     live.line(view::head(
         "Plugin",

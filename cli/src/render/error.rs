@@ -2,7 +2,11 @@
 
 use serde::Serialize;
 use synapse_engine::{Excerpt, Failure, FailureKind};
-use synapse_rules::{fileset::read_regular, plugin::Warning};
+use synapse_rules::{
+    fileset::read_regular,
+    plugin::Warning,
+    publish::{PluginReport, Status},
+};
 
 use super::{BAD, DIM, HINT, Printer, WARN, github, paint};
 
@@ -54,6 +58,11 @@ pub fn exit_code(kind: FailureKind) -> u8 {
         FailureKind::Cancelled => 130,
         FailureKind::MissingBlob | FailureKind::Bug => 255,
     }
+}
+
+/// Whether a plugin did not come out of a publish as it should.
+pub fn is_bad(report: &PluginReport) -> bool {
+    report.failure.is_some() || !matches!(report.status, Status::Published | Status::UpToDate)
 }
 
 /// Prints a failure with its place, the source line where there is one, and its hint.

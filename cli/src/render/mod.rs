@@ -4,6 +4,7 @@ pub mod between;
 pub mod board;
 pub mod create;
 pub mod dataset;
+pub mod dev;
 pub mod document;
 pub mod error;
 pub mod failed;

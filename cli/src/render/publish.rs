@@ -99,8 +99,15 @@ pub fn version_before(report: &PluginReport) -> Option<String> {
     })
 }
 
-/// One line a plugin, and its stages where they were asked for.
-pub fn plugins(printer: &mut Printer, reports: &[PluginReport], targets: usize, verbose: bool) {
+/// One line a plugin, with the reason where it is not known already (`told` otherwise), and its
+/// stages where they were asked for.
+pub fn plugins(
+    printer: &mut Printer,
+    reports: &[PluginReport],
+    targets: usize,
+    verbose: bool,
+    told: bool,
+) {
     for report in reports {
         if report.status == Status::UpToDate && reports.len() > FEW && !verbose {
             continue;
@@ -115,7 +122,7 @@ pub fn plugins(printer: &mut Printer, reports: &[PluginReport], targets: usize, 
             let _ = write!(line, "  {}", size(bytes));
         }
         let why = why(report);
-        if let Some(why) = why.filter(|_| sent) {
+        if let Some(why) = why.filter(|_| sent && !told) {
             let _ = write!(line, "  {}", paint(DIM, why));
         }
         printer.hanging(BELOW, line);

@@ -33,6 +33,7 @@ pub struct LiveRun {
     shows: Shows,
     debug: bool,
     verbose: bool,
+    watched: bool,
 }
 
 /// Who looks.
@@ -82,7 +83,13 @@ impl LiveRun {
             shows,
             debug,
             verbose: output.verbose,
+            watched: false,
         }
+    }
+
+    /// The same in a watch, where a run is ended to be started again.
+    pub fn watched(self, watched: bool) -> Self {
+        Self { watched, ..self }
     }
 
     /// A line for people.
@@ -166,6 +173,7 @@ impl Sink for LiveRun {
 
     fn asked_to_end(&self, why: Why) {
         match why {
+            Why::Interrupted if self.watched => self.line(paint(WARN, "asking it to end")),
             Why::Interrupted => self.line(paint(WARN, "interrupting; a second Ctrl-C kills it")),
             Why::TimedOut => self.line(paint(WARN, "its time is up; it is asked to end")),
         }

@@ -11,7 +11,10 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use synapse_engine::{Digest, Failure, Session, Store, index::Section};
+use synapse_engine::{
+    Digest, Failure, Session, Store,
+    index::{Index, Section},
+};
 
 pub use self::load::{Built, Library};
 use crate::{
@@ -163,6 +166,22 @@ impl Libraries {
         }
         Ok((built, stages))
     }
+}
+
+/// The library at `place` of the workspace at `root` as it is now, or why it is none.
+pub fn look(
+    root: &Path,
+    place: &str,
+    index: &Index,
+    now: i64,
+    counters: &Counters,
+) -> Result<Library, Failure> {
+    load::load(root, place, index, Trust::Stat, now, counters)
+}
+
+/// Where the index keeps the library at `place`.
+pub fn index_key(place: &str) -> String {
+    load::key(place)
 }
 
 /// The plugin with its libraries' wheels under their own names in `folder`, where installers find
