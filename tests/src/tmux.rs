@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use crate::Space;
 
 /// Longest wait for what is sure to come; a machine may be busy.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// How often is looked.
 const LOOK: Duration = Duration::from_millis(20);
 /// What `TERM` says unless the space says otherwise.
