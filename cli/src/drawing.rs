@@ -157,10 +157,13 @@ impl Drawing {
     }
 }
 
+/// What is drawn so far, and where each stage of each subject is in it.
+type Begun = (Drawing, HashMap<(String, String), usize>);
+
 /// Hears of plans and draws them.
 pub struct Drawer {
     inner: Arc<dyn EventSink>,
-    drawn: Mutex<(Drawing, HashMap<(String, String), usize>)>,
+    drawn: Mutex<Begun>,
 }
 
 impl Drawer {

@@ -180,7 +180,9 @@ impl Timeline {
         spans.sort_by_key(|span| span.begin);
         let mut work = vec![0; state.labels.len()];
         let mut ran = vec![false; state.labels.len()];
-        spans.iter().for_each(|span| ran[span.node] = true);
+        for span in &spans {
+            ran[span.node] = true;
+        }
         let mut stages: Vec<(String, Sum)> = Vec::new();
         let mut at = BTreeMap::new();
         for (node, label) in state.labels.iter().enumerate() {

@@ -416,7 +416,7 @@ impl<'a> Watch<'a> {
                 self.todo.clone_from(&self.all);
             }
             Wake::Told(Told::Polls(polls), _) => self.screen.polls(&polls),
-            Wake::Told(Told::News(news), during) => self.news(news, during),
+            Wake::Told(Told::News(news), during) => self.news(*news, during),
         }
         None
     }
@@ -535,7 +535,7 @@ fn publish_some(
     };
     let done = app
         .targets(&args.to)
-        .and_then(|targets| publish::attempt(app, args, start, &selected, targets));
+        .and_then(|targets| publish::attempt(app, args, start, &selected, &targets));
     match done {
         Ok((code, reports)) if reports.is_empty() => Tried::None(code),
         Ok((code, reports)) => {

@@ -57,7 +57,7 @@ pub fn run(app: &App, args: &args::Publish) -> Result<u8, Failure> {
     };
     app.invocation
         .record(app, &args.recording, &selected.sources)?;
-    let (code, reports) = attempt(app, args, start, &selected, targets)?;
+    let (code, reports) = attempt(app, args, start, &selected, &targets)?;
     // Thousands of small frees that the end of the process does at once.
     std::mem::forget(reports);
     Ok(code)
@@ -70,7 +70,7 @@ pub(super) fn attempt(
     args: &args::Publish,
     start: Instant,
     selected: &Selected,
-    targets: Vec<Arc<Target>>,
+    targets: &[Arc<Target>],
 ) -> Result<(u8, Vec<PluginReport>), Failure> {
     let options = Options {
         debug: args.debug,
@@ -83,7 +83,7 @@ pub(super) fn attempt(
         dry_run: args.dry_run,
         inspect: args.dry_run,
     };
-    let names = names(&targets);
+    let names = names(targets);
     let group = (!args.dry_run)
         .then(|| github::group(&format!("Publishing to {}", names.join(" and "))))
         .flatten();
@@ -102,11 +102,11 @@ pub(super) fn attempt(
         None => None,
     };
     let storing = stores::publishing(app, args, selected, &session)?;
-    let consent = Consent::publishing(app, args.yes || args.dry_run, &targets, storing.as_ref());
+    let consent = Consent::publishing(app, args.yes || args.dry_run, targets, storing.as_ref());
     let libraries = stores::libraries(app, &selected.root, &session)?;
     let publish = Publish {
         options: &options,
-        targets: targets.clone(),
+        targets: targets.to_vec(),
         storing: storing.as_ref(),
         gate: consent.as_ref().map(|own| own as &dyn Gate),
         libraries: libraries.as_ref(),

@@ -193,7 +193,7 @@ fn append(file: &Path, text: &str) -> io::Result<()> {
         return Ok(());
     }
     let rest = "\nThe rest is left out: a summary holds 1 MiB. The log has all of it.\n\n";
-    open.write_all(text[..whole].as_bytes())?;
+    open.write_all(&text.as_bytes()[..whole])?;
     open.write_all(rest.as_bytes())
 }
 

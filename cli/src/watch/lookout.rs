@@ -42,7 +42,7 @@ pub struct Facts {
 #[derive(Debug, Clone)]
 pub enum Told {
     /// Something is different.
-    News(News),
+    News(Box<News>),
     /// It polls from now on.
     Polls(Polls),
 }
@@ -134,7 +134,7 @@ impl Lookout {
             tell(Told::Polls(polls));
         }
         if !news.is_empty() {
-            tell(Told::News(news));
+            tell(Told::News(Box::new(news)));
         }
     }
 

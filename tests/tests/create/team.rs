@@ -196,10 +196,13 @@ fn what_a_template_says_is_not_asked_again() {
     );
 }
 
+/// What a case is called, what spoils the template, and what is said of it.
+type Case = (&'static str, fn(&Space), &'static str);
+
 #[test]
 fn templates_that_are_wrong_are_told_and_write_nothing() {
     let space = space();
-    let cases: [(&str, fn(&Space), &str); 12] = [
+    let cases: [Case; 12] = [
         (
             "config",
             |s| fs::remove_file(s.path("t/config.yaml")).unwrap(),
@@ -257,7 +260,7 @@ fn templates_that_are_wrong_are_told_and_write_nothing() {
             "twice",
             |s| {
                 let _: () = s.write("t/git", "");
-                ().then_write(s, "t/@@code@@")
+                ().then_write(s, "t/@@code@@");
             },
             "made twice",
         ),
