@@ -7,7 +7,7 @@ use dialoguer::{
     Confirm, Input, Select,
     theme::{ColorfulTheme, SimpleTheme, Theme},
 };
-use synapse_engine::Failure;
+use synapse_engine::{Cancel, Failure};
 
 use crate::{
     app::App,
@@ -21,6 +21,8 @@ const SHOWN: &[u8] = b"\x1b[?25h\n";
 /// Somebody to ask.
 pub struct Prompt {
     theme: Box<dyn Theme>,
+    /// Ctrl-C before the terminal gives its keys to the question.
+    cancel: Cancel,
     /// The live area would be drawn over the question.
     _paused: Paused,
 }
@@ -44,6 +46,7 @@ impl Prompt {
             };
             return Ok(Self {
                 theme,
+                cancel: app.cancel.clone(),
                 _paused: board::get().pause(),
             });
         } else {
@@ -60,7 +63,7 @@ impl Prompt {
             .with_prompt(question)
             .default(default)
             .interact();
-        answered(asked)
+        self.answered(asked)
     }
 
     /// A line of text; asked again until `check` finds nothing wrong with it.
@@ -76,7 +79,7 @@ impl Prompt {
         if let Some(default) = default {
             input = input.default(default.to_owned());
         }
-        answered(input.interact_text())
+        self.answered(input.interact_text())
     }
 
     /// One of `items`, by its place; the cursor starts at `first`.
@@ -86,23 +89,27 @@ impl Prompt {
             .items(items)
             .default(first)
             .interact();
-        answered(asked)
+        self.answered(asked)
+    }
+
+    /// What came of a question: Ctrl-C and a closed terminal are no answers.
+    fn answered<T>(&self, asked: dialoguer::Result<T>) -> Result<T, Failure> {
+        let answer = asked.map_err(|error| {
+            let _ = io::stderr().write_all(SHOWN);
+            let error = io::Error::from(error);
+            match error.kind() {
+                io::ErrorKind::Interrupted | io::ErrorKind::UnexpectedEof => Failure::cancelled(),
+                _ => Failure::environment("terminal", format!("cannot ask: {error}"))
+                    .hint("answer by options: --help lists them"),
+            }
+        })?;
+        if self.cancel.cancelled() {
+            return Err(Failure::cancelled());
+        }
+        Ok(answer)
     }
 }
 
 fn is_set(app: &App, name: &str) -> bool {
     (app.variable)(name).is_some_and(|value| !value.is_empty())
-}
-
-/// What came of a question: Ctrl-C and a closed terminal are no answers.
-fn answered<T>(asked: dialoguer::Result<T>) -> Result<T, Failure> {
-    asked.map_err(|error| {
-        let _ = io::stderr().write_all(SHOWN);
-        let error = io::Error::from(error);
-        match error.kind() {
-            io::ErrorKind::Interrupted | io::ErrorKind::UnexpectedEof => Failure::cancelled(),
-            _ => Failure::environment("terminal", format!("cannot ask: {error}"))
-                .hint("answer by options: --help lists them"),
-        }
-    })
 }

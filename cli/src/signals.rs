@@ -2,6 +2,7 @@
 //! which every step survives. While an action runs, both are the run's.
 
 use std::{
+    io::{IsTerminal, Write},
     sync::{Arc, Mutex, PoisonError},
     thread,
 };
@@ -117,6 +118,11 @@ impl Drop for Diverted {
 /// Ends the process where it stands, with the terminal as it was.
 pub fn end() {
     board::end();
+    // A question that stands has hidden the cursor.
+    let mut stderr = std::io::stderr();
+    if stderr.is_terminal() {
+        let _ = stderr.write_all(b"\x1b[?25h");
+    }
     signal_hook::low_level::exit(INTERRUPTED);
 }
 

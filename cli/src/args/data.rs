@@ -23,8 +23,11 @@ pub enum Dataset {
         /// Its id (default: the next free one)
         #[arg(long, value_parser = clap::value_parser!(i64).range(1..=HIGHEST_ID))]
         id: Option<i64>,
-        /// Its format: yolo, coco, pascal_voc, dm_v1 or dm_v2 (default: what its layout tells)
-        #[arg(long)]
+        /// Its format.
+        #[arg(
+            long,
+            help = "Its format: yolo, coco, pascal_voc, dm_v1 or dm_v2 (default: what its layout tells)"
+        )]
         format: Option<String>,
         /// A split and the files that are in it, such as train=images/train; may be repeated
         #[arg(long, value_name = "NAME=PATTERN")]

@@ -7,12 +7,12 @@ use super::{Publish, Run};
 /// `synapse dev`.
 #[derive(Debug, Subcommand)]
 pub enum Dev {
-    /// Run an action, and again whenever a file that it depends on is saved
+    /// Run an action, and again at each save
     #[command(
         after_help = "Examples:\n  synapse dev run train --params '{\"dataset\": 123, \"epochs\": 1}'\n  synapse dev run train --params @params.json --clear"
     )]
     Run(DevRun),
-    /// Publish debug releases, and again each plugin of which a file is saved
+    /// Publish debug releases, and again at each save
     #[command(
         after_help = "Examples:\n  synapse dev publish --debug\n  synapse dev publish --debug --all --target staging"
     )]
