@@ -55,7 +55,7 @@ impl Needs {
                 .any(|word| word == "--cov")
         };
         Self {
-            coverage: arguments.into_iter().any(asked) || SETTINGS.iter().any(|name| set(name)),
+            coverage: arguments.into_iter().any(asked) || SETTINGS.iter().any(set),
             mocker: tests.into_iter().any(|path| text(path).contains("mocker")),
         }
     }
