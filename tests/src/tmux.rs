@@ -14,11 +14,14 @@ use tempfile::TempDir;
 use crate::Space;
 
 /// Longest wait for what is sure to come; a machine may be busy.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// How often is looked.
 const LOOK: Duration = Duration::from_millis(20);
 /// What `TERM` says unless the space says otherwise.
 const TERM: &str = "xterm-256color";
+
+/// Runs a program and writes its exit code into a file: tmux does not always learn of an end.
+const WITNESS: &str = r#"trap : INT; "$@"; echo $? > "$0.new"; mv "$0.new" "$0""#;
 
 /// A terminal with one program in it. Both end with it.
 pub struct Tmux {
@@ -79,6 +82,8 @@ impl Tmux {
             .arg("-c")
             .arg(space.cwd())
             .arg("--")
+            .args(["/bin/sh", "-c", WITNESS])
+            .arg(terminal.folder.path().join("exit"))
             .arg(command.get_program());
         for argument in command.get_args() {
             // To tmux it would part two commands.
@@ -199,18 +204,9 @@ impl Tmux {
     }
 
     /// The exit code of the program, or `128 + n` after the signal `n`; none while it runs.
-    #[track_caller]
     fn ended(&self) -> Option<i32> {
-        let told = self.tell("#{pane_dead} #{pane_dead_status} #{pane_dead_signal}");
-        let mut parts = told.split(' ');
-        if parts.next() != Some("1") {
-            return None;
-        }
-        let mut number = || parts.next().and_then(|part| part.parse::<i32>().ok());
-        match (number(), number()) {
-            (_, Some(signal)) => Some(128 + signal),
-            (status, None) => status,
-        }
+        let code = fs::read_to_string(self.folder.path().join("exit")).ok()?;
+        code.trim().parse().ok()
     }
 
     /// Waits for the end of the program; returns its exit code.

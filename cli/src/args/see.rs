@@ -68,7 +68,7 @@ pub struct Recording {
     /// Write what ran when, and for how long, to FILE: a page for a browser
     #[arg(long, value_name = "FILE")]
     pub timings: Option<PathBuf>,
-    /// Write the same to FILE as a trace for Perfetto or chrome://tracing
+    /// Write the same to FILE as a trace for Perfetto or <chrome://tracing>
     #[arg(long, value_name = "FILE")]
     pub trace: Option<PathBuf>,
 }

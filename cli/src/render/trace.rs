@@ -1,4 +1,4 @@
-//! Owns the trace: what ran when as Chrome's trace events, which Perfetto and chrome://tracing
+//! Owns the trace: what ran when as Chrome's trace events, which Perfetto and <chrome://tracing>
 //! open. Times are microseconds.
 
 use serde_json::{Value, json};

@@ -255,7 +255,10 @@ fn templates_that_are_wrong_are_told_and_write_nothing() {
         ),
         (
             "twice",
-            |s| s.write("t/git", "").then_write(s, "t/@@code@@"),
+            |s| {
+                let _: () = s.write("t/git", "");
+                ().then_write(s, "t/@@code@@")
+            },
             "made twice",
         ),
         (

@@ -248,7 +248,7 @@ fn whoever_may_not_write_their_data_is_served_all_the_same() {
     publish(&space, &[], 0);
     assert_eq!(lines(&space).len(), 1);
     assert_eq!(json(&space, &["log"])["total"], 1);
-    fs::set_permissions(journal(&space), fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(journal(&space), fs::Permissions::from_mode(0o0)).unwrap();
     let run = space.synapse(&["log"]).expect(3);
     assert!(run.stderr.contains("hint: "), "{run:?}");
     assert!(data.exists());

@@ -2,7 +2,6 @@
 
 use std::{fs, path::Path};
 
-use serde_json::Value;
 use synapse_tests::{Space, pythons, space};
 
 use crate::watching::{Watch, append, replace, save};

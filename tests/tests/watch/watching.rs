@@ -15,7 +15,7 @@ use serde_json::Value;
 use synapse_tests::{Run, Space};
 
 /// Longest wait for what is sure to come.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_synapse_under_test");
 
 /// A watch at work, and what it tells.
