@@ -259,8 +259,8 @@ fn templates_that_are_wrong_are_told_and_write_nothing() {
         (
             "twice",
             |s| {
-                let _: () = s.write("t/git", "");
-                ().then_write(s, "t/@@code@@");
+                s.write("t/git", "");
+                s.write("t/@@code@@", "");
             },
             "made twice",
         ),
@@ -295,17 +295,6 @@ fn templates_that_are_wrong_are_told_and_write_nothing() {
         assert!(gone.stderr.contains(what), "{gone:?}");
     }
     assert_eq!(names(space.cwd()), [""; 0]);
-}
-
-/// Lets a case of the table write one more file.
-trait ThenWrite {
-    fn then_write(self, space: &Space, path: &str);
-}
-
-impl ThenWrite for () {
-    fn then_write(self, space: &Space, path: &str) {
-        space.write(path, "");
-    }
 }
 
 #[test]
