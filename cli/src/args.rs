@@ -45,7 +45,7 @@ pub struct Cli {
     /// How to talk.
     #[command(flatten)]
     pub output: Output,
-    /// Print the version; with --verbose, also what it was built from and the Python in use
+    /// Print the version; with --verbose, what it was built from
     #[arg(short = 'V', long, action = clap::ArgAction::Version)]
     version: Option<bool>,
 }
@@ -100,7 +100,7 @@ pub enum Command {
     #[command(subcommand, after_help = "Example: synapse plugin --help")]
     Plugin(PluginCommand),
     /// Run or publish a plugin again whenever a file of it is saved
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example: synapse dev run train --params @params.json")]
     Dev(Dev),
     /// Show what a publish would run and why, without doing it
     #[command(after_help = "Example: synapse plan --all")]

@@ -18,10 +18,7 @@ const GROUPS: [(&str, &[&str]); 6] = [
             "plugin test",
             "plugin check",
             "plugin update-config",
-            "plugin check",
             "plugin lock",
-            "plugin watch",
-            "schema",
         ],
     ),
     (
@@ -46,7 +43,7 @@ const GROUPS: [(&str, &[&str]); 6] = [
         "Serve and keep on this machine",
         &["backend", "dataset", "model", "cache"],
     ),
-    ("Set up this machine", &["doctor", "completions", "man"]),
+    ("Set up this machine", &["doctor", "completions", "man", "schema"]),
 ];
 
 /// Commands whose own commands are told one by one.

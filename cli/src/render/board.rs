@@ -486,8 +486,8 @@ mod tests {
           and 2 more
         ");
         insta::assert_snapshot!(shown(&items[..2], None, 40), @r"
-        uploading coco-…12.0 of 40.0 MB, 8 s
-        waiting for htt… about box-merge, 8 s
+        uploading coco-e…12.0 of 40.0 MB, 8 s
+        waiting for http…about box-merge, 8 s
         ");
         insta::assert_snapshot!(shown(&[("train 2/5", Some(405))], None, 60), @"train 2/5  ########............  40%");
     }

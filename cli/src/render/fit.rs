@@ -103,14 +103,14 @@ mod tests {
     fn lines_hang_below_their_beginning() {
         let line = "error: one two three four five six seven";
         assert_eq!(
-            wrapped(line, Some(26), 7),
+            wrapped(line, Some(27), 7),
             "error: one two three four\n       five six seven"
         );
         assert_eq!(wrapped(line, None, 7), line);
         assert_eq!(wrapped(line, Some(200), 7), line);
         let painted = "\u{1b}[31merror:\u{1b}[0m one two three four five";
         assert_eq!(
-            wrapped(painted, Some(26), 7),
+            wrapped(painted, Some(27), 7),
             "\u{1b}[31merror:\u{1b}[0m one two three four\n       five"
         );
         let path = "hint: /a/very/long/path/that/has/no/space/in/it ends";

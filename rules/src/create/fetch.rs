@@ -365,7 +365,7 @@ mod tests {
     #[test]
     fn no_login_is_shown() {
         for (given, shown) in [
-            ("https://me:s@cret@git.test/a.git", "https://git.test/a.git"),
+            ("https://me:s@cret@host/a.git", "https://host/a.git"),
             ("https://git.test/a?token=x", "https://git.test/a"),
             ("ssh://git@git.test/a", "ssh://git.test/a"),
             ("git@git.test:a", "git@git.test:a"),
