@@ -100,7 +100,10 @@ pub enum Command {
     #[command(subcommand, after_help = "Example: synapse plugin --help")]
     Plugin(PluginCommand),
     /// Run or publish a plugin again whenever a file of it is saved
-    #[command(subcommand, after_help = "Example: synapse dev run train --params @params.json")]
+    #[command(
+        subcommand,
+        after_help = "Example: synapse dev run train --params @params.json"
+    )]
     Dev(Dev),
     /// Show what a publish would run and why, without doing it
     #[command(after_help = "Example: synapse plan --all")]

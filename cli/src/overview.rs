@@ -43,7 +43,10 @@ const GROUPS: [(&str, &[&str]); 6] = [
         "Serve and keep on this machine",
         &["backend", "dataset", "model", "cache"],
     ),
-    ("Set up this machine", &["doctor", "completions", "man", "schema"]),
+    (
+        "Set up this machine",
+        &["doctor", "completions", "man", "schema"],
+    ),
 ];
 
 /// Commands whose own commands are told one by one.

@@ -196,12 +196,17 @@ struct Attempt {
 }
 
 impl Current {
-    fn begin(&self, app: &App) {
-        *self.locked() = Some(Attempt {
+    /// An attempt begins, after `before`, between which and the beginning nothing can be told: what
+    /// was told until here has nothing to end.
+    fn begin<T>(&self, app: &App, before: impl FnOnce() -> T) -> T {
+        let mut current = self.locked();
+        let before = before();
+        *current = Some(Attempt {
             signals: app.signals.clone(),
             cancel: app.cancel.clone(),
             stopped: false,
         });
+        before
     }
 
     /// Whether it was made to end.
@@ -209,15 +214,14 @@ impl Current {
         self.locked().take().is_some_and(|own| own.stopped)
     }
 
-    fn is_at_work(&self) -> bool {
-        self.locked().is_some()
-    }
-
-    /// Asks it to end, once: whoever is about to end is not hurried by the next save.
-    fn stop(&self) {
-        if let Some(own) = &mut *self.locked()
-            && !std::mem::replace(&mut own.stopped, true)
-        {
+    /// Tells of a change, and whether an attempt was at work; with `stops`, asks that one to end,
+    /// once: whoever is about to end is not hurried by the next save. Both at once: an attempt that
+    /// knows of the change must not be ended for it.
+    fn tell(&self, stops: bool, tell: impl FnOnce(bool)) {
+        let mut current = self.locked();
+        tell(current.is_some());
+        if let Some(own) = current.as_mut().filter(|own| stops && !own.stopped) {
+            own.stopped = true;
             own.signals.end(&own.cancel);
         }
     }
@@ -324,15 +328,20 @@ impl<'a> Watch<'a> {
     /// Does what is to be done; returns the exit code when it is the last time.
     fn attempt(&mut self, number: u64) -> Option<u8> {
         let app = self.app.attempt();
-        self.current.begin(&app);
-        self.busy.store(true, Ordering::Relaxed);
-        // What came until here has not found anything to stop.
-        while let Ok(wake) = self.wakes.try_recv() {
-            if let Some(code) = self.take(wake) {
-                self.current.end();
-                return Some(code);
+        let current = self.current.clone();
+        let quit = current.begin(&app, || {
+            while let Ok(wake) = self.wakes.try_recv() {
+                if let Some(code) = self.take(wake) {
+                    return Some(code);
+                }
             }
+            None
+        });
+        if quit.is_some() {
+            current.end();
+            return quit;
         }
+        self.busy.store(true, Ordering::Relaxed);
         let todo = std::mem::take(&mut self.todo);
         self.screen.started(number, todo.values());
         let start = Instant::now();
@@ -503,10 +512,9 @@ fn on_news(
     let current = current.clone();
     move |told| {
         let changes = matches!(&told, Told::News(news) if !news.changes.is_empty());
-        let _ = tell.send(Wake::Told(told, current.is_at_work()));
-        if runs && changes {
-            current.stop();
-        }
+        current.tell(runs && changes, |at_work| {
+            let _ = tell.send(Wake::Told(told, at_work));
+        });
     }
 }
 

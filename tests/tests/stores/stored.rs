@@ -395,7 +395,9 @@ fn a_workspace_names_stores_that_a_profile_knows_and_no_others() {
     space.set("AWS_ACCESS_KEY_ID", "canary-key");
     space.set("AWS_SECRET_ACCESS_KEY", "canary-secret");
     let publish = |space: &Space, more: &[&str]| {
-        let args = ["plugin", "publish", "--local", "--json", "--yes", "--path", "tiny"];
+        let args = [
+            "plugin", "publish", "--local", "--json", "--yes", "--path", "tiny",
+        ];
         space.synapse(&[&args[..], more].concat())
     };
     let unknown = publish(&space, &[]).expect(1).json();
