@@ -556,3 +556,20 @@ def test_a_trivial_run_imports_little(tmp_path: Path) -> None:
     assert not added & heavy
     foreign = {name for name in added if not name.startswith(("synapse", "plugin"))}
     assert len(foreign) < 20, sorted(foreign)
+
+
+def test_bytecode_of_the_second_of_a_save_is_not_taken(tmp_path: Path) -> None:
+    def once(value: int) -> object:
+        folder = plugin(tmp_path, train=klass(f"return {value}"))
+        # Two saves of the same size within one second, as a watch sees them.
+        os.utime(folder / "plugin/train.py", (1_600_000_000, 1_600_000_000 + value / 10))
+        return Run(folder, env={"PYTHONDONTWRITEBYTECODE": ""}).value
+
+    assert once(1) == 1
+    (kept,) = (tmp_path / "plugin/__pycache__").glob("train.*.pyc")
+    os.utime(kept, (1_600_000_000, 1_600_000_000.15))
+    assert once(2) == 2
+    # What was written later than that second is taken as it is.
+    inode = kept.stat().st_ino
+    assert once(2) == 2
+    assert kept.stat().st_ino == inode

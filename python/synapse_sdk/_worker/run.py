@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from synapse_sdk._worker import report
+from synapse_sdk._worker.bytecode import keep_fresh
 from synapse_sdk._worker.channel import Channel, TooLargeError, encode
 
 INTERRUPTED = 130
@@ -139,6 +140,7 @@ def _write(path: Path, value: Any) -> None:
 
 def _settle(folder: str, sdk: str, entrypoint: str) -> None:
     """Make this process look as if `python` had been given the plugin's file to run."""
+    keep_fresh(folder)
     if sys.path and sys.path[0] == "":
         sys.path[0] = folder
     else:
