@@ -218,7 +218,8 @@ impl App {
                 None => failure,
             };
         }
-        let usual = "check the folder's permissions, or set SYNAPSE_HOME to another";
+        let usual =
+            "check the folder's permissions and its free space, or set SYNAPSE_HOME to another";
         Failure::environment("backend", error.to_string())
             .at(self.home.backend().display().to_string())
             .hint(error.hint().unwrap_or(usual))

@@ -251,7 +251,7 @@ pub fn change<T>(
         let hint = if FULL.contains(&error.kind()) {
             "free some space, or set SYNAPSE_HOME to a folder on another disk"
         } else {
-            "check the folder's permissions, or set SYNAPSE_HOME to another"
+            "check the folder's permissions and its free space, or set SYNAPSE_HOME to another"
         };
         let what = format!("cannot write {shown}: {error}");
         Failure::environment("config-file", what)

@@ -50,7 +50,9 @@ pub(super) fn entries(app: &App) -> Result<Vec<Entry>, Failure> {
         let what = format!("cannot read the journal: {error}");
         Failure::environment("data", what)
             .at(path.display().to_string())
-            .hint("check the folder's permissions, or set SYNAPSE_HOME to another")
+            .hint(
+                "check the folder's permissions and its free space, or set SYNAPSE_HOME to another",
+            )
     })
 }
 

@@ -1,6 +1,10 @@
 //! Wrong use: what is said, what is hinted, and the exit code, of every kind in one table.
 
-use std::{fmt::Write, fs::OpenOptions};
+use std::{
+    fmt::Write,
+    fs::{self, OpenOptions},
+    process::Command,
+};
 
 use synapse_tests::{Run, Space, space};
 
@@ -149,4 +153,66 @@ fn alone_it_gives_an_overview() {
     // A program gets a document.
     let document = space.synapse(&["--json"]).expect(2).json();
     assert_eq!(document["errors"][0]["code"], "usage", "{document:#}");
+}
+
+/// Runs `synapse` where `small`, beside the current folder, is a disk of its own, mounted with
+/// `options`; what is left on it is listed on standard output.
+fn on_a_disk(space: &Space, options: &str, home: &str, args: &str) -> Run {
+    let own = space.command(&[]);
+    let script = format!(
+        "mount -t tmpfs -o {options} tmpfs ../small || exit 9\n\
+         SYNAPSE_HOME=$PWD/../{home} \"$SYNAPSE\" {args} > ../said\n\
+         code=$?; ls -A ../small/plugins 2>/dev/null; exit $code"
+    );
+    let mut command = Command::new("unshare");
+    command
+        .args(["--user", "--map-root-user", "--mount", "sh", "-c", &script])
+        .current_dir(space.cwd())
+        .env_clear();
+    let variables = own.get_envs();
+    command.envs(variables.filter_map(|(name, value)| Some((name, value?))));
+    command.env("SYNAPSE", own.get_program());
+    command.output().unwrap().into()
+}
+
+#[test]
+fn disks_that_are_full_or_read_only() {
+    let space = space!();
+    let _bound = settled(&space).bind_to_scope();
+    fs::create_dir(space.root().join("small")).unwrap();
+    space.tiny_plugin("tiny", "tiny");
+    // Nothing in it repeats: no compression makes it fit.
+    let mut state = 1_u64;
+    let noise = std::iter::repeat_with(|| {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        (state >> 56) as u8
+    });
+    space.write("tiny/noise.bin", noise.take(3 << 20).collect::<Vec<u8>>());
+    let create = "plugin create --name X --category custom --yes --path ../small/plugins";
+    let publish = "plugin publish --local --path tiny";
+    let mut text = String::new();
+    for (options, home, args) in [
+        ("size=2m", "small", publish),
+        ("size=100k", "small", publish),
+        ("ro", "small", publish),
+        ("size=40k", "synapse-home", create),
+        ("ro", "synapse-home", create),
+    ] {
+        let run = on_a_disk(&space, options, home, args);
+        if run.stderr.contains("unshare: ") || run.code() == 9 {
+            eprintln!("no disk can be mounted here: not tried ({})", run.stderr);
+            return;
+        }
+        assert_eq!((run.code(), &*run.stdout), (3, ""), "{options}: {run:#?}");
+        let marks = ["error: ", "hint: "].map(|mark| run.stderr.matches(mark).count());
+        assert_eq!(marks, [1, 1], "{options}: {run:#?}");
+        let _ = write!(
+            text,
+            "{options}$ synapse {args}\n{}-- exit 3\n\n",
+            run.stderr
+        );
+    }
+    insta::assert_snapshot!("disks", text);
 }
