@@ -107,6 +107,9 @@ fn hint(error: &clap::Error, root: &Command, at: &[String]) -> String {
     match error.kind() {
         ErrorKind::InvalidSubcommand => {
             let given = of(ContextKind::InvalidSubcommand).unwrap_or_default();
+            if given == "help" {
+                return format!("{} --help shows the help", joined(at, ""));
+            }
             let found = elsewhere(root, at, &given);
             match found.or_else(|| of(ContextKind::SuggestedSubcommand).map(|own| joined(at, &own)))
             {

@@ -470,7 +470,11 @@ impl<'a> Watch<'a> {
 
     /// Says so when an action seems to start itself again and again.
     fn suspect(&mut self, changes: &[Change], during: bool) {
-        if !during && self.ended.elapsed() > SOON {
+        let reasons = changes.iter().flat_map(|change| &change.reasons);
+        let mut subjects = reasons.map(crate::render::dev::subject);
+        // Code is what people write; they may save it faster than an action runs.
+        let by_people = subjects.any(|path| path.ends_with(".py"));
+        if by_people || !during && self.ended.elapsed() > SOON {
             self.own_doing = (BTreeSet::new(), 0);
             return;
         }

@@ -133,6 +133,7 @@ fn write(
         printer.text(whole);
         return Ok(());
     };
+    super::no_configuration(file, "--output")?;
     let path = app.cwd.join(file);
     let plain = anstream::adapter::strip_str(&whole).to_string();
     fs::write(&path, plain).map_err(|error| {

@@ -47,8 +47,10 @@ use std::{path::Path, sync::Arc};
 
 use synapse_engine::{EventSink, Failure};
 use synapse_rules::{
+    plugin,
     publish::{Options, PluginReport, Publish, Status},
     target::Target,
+    workspace,
 };
 
 use crate::{
@@ -180,6 +182,19 @@ fn notes(app: &App, reports: &[PluginReport]) {
         paint(DIM, "note:")
     );
     printer.hanging(6, line);
+}
+
+/// Refuses to write over a configuration what is none.
+fn no_configuration(path: &Path, option: &str) -> Result<(), Failure> {
+    let name = path
+        .file_name()
+        .and_then(|name| name.to_str())
+        .unwrap_or_default();
+    if plugin::CONFIG_NAMES.contains(&name) || name == workspace::FILE {
+        let what = format!("{} is a configuration; nothing was written", path.display());
+        return Err(Failure::usage(what).hint(format!("name another file with {option}")));
+    }
+    Ok(())
 }
 
 /// The path of a blob, as programs read it.

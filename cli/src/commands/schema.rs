@@ -17,7 +17,10 @@ use crate::{
 pub fn run(app: &App, args: &Schema) -> Result<u8, Failure> {
     let text = text(args.name);
     let wrote = match &args.output {
-        Some(path) => Some(write(&app.cwd.join(path), &text)?),
+        Some(path) => {
+            super::no_configuration(path, "--output")?;
+            Some(write(&app.cwd.join(path), &text)?)
+        }
         None => None,
     };
     if app.output.is_machine() {

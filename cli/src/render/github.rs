@@ -132,7 +132,13 @@ fn in_repository(job: &Job, place: &str) -> Option<Place> {
     let (column, line, file) = (number(parts.next()), number(parts.next()), parts.next());
     let (file, at) = match (file, line, column) {
         (Some(file), Some(line), Some(column)) => (file, Some((line, column))),
-        _ => (place, None),
+        _ => match place.rsplit_once(':') {
+            Some((file, line)) => match number(Some(line)) {
+                Some(line) => (file, Some((line, 1))),
+                None => (place, None),
+            },
+            None => (place, None),
+        },
     };
     let real = fs::canonicalize(file).ok().filter(|file| file.is_file())?;
     let own = real.strip_prefix(job.root.as_ref()?).ok()?;
@@ -331,6 +337,10 @@ mod tests {
         assert_eq!(
             found(&format!("{shown}:3:7")),
             Some((own.clone(), Some((3, 7))))
+        );
+        assert_eq!(
+            found(&format!("{shown}:3")),
+            Some((own.clone(), Some((3, 1))))
         );
         assert_eq!(found(&shown), Some((own, None)));
         assert_eq!(found("staging"), None);

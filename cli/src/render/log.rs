@@ -84,7 +84,17 @@ fn summary(entry: &Entry) -> String {
     }
     if let Some(error) = &entry.error {
         let message = Some(&error.message).filter(|message| !message.is_empty());
-        parts.push(message.unwrap_or(&error.code).clone());
+        let said = message.unwrap_or(&error.code);
+        // That it was interrupted is said before.
+        let rest = said
+            .strip_prefix("interrupted")
+            .filter(|_| entry.exit == 130);
+        let said = rest.map_or(said.as_str(), |rest| rest.trim_start_matches("; "));
+        parts.extend((!said.is_empty()).then(|| said.to_owned()));
+    }
+    if parts.is_empty() && entry.exit == 1 {
+        // Whoever was asked did not want it.
+        parts.push("declined; nothing was sent".to_owned());
     }
     parts.join(", ")
 }

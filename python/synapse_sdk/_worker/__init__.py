@@ -17,23 +17,25 @@ def main() -> None:
     """Serve the command that started this process; the bootstrap calls it. Ends by SystemExit."""
     sdk = os.environ.pop(SDK_VARIABLE)
     read, write, lock = (int(fd) for fd in os.environ.pop(FDS_VARIABLE).split(","))
-    _tidy()
-    if sys.dont_write_bytecode:
-        _compile(sdk)
-    from synapse_sdk._worker.channel import PROTOCOL, Channel
-
-    channel = Channel.on(read, write, lock)
-    version = ".".join(str(part) for part in sys.version_info[:3])
-    channel.send(
-        "hello", protocol=PROTOCOL, python=version, executable=sys.executable, pid=os.getpid()
-    )
+    channel: Channel | None = None
     try:
+        _tidy()
+        if sys.dont_write_bytecode:
+            _compile(sdk)
+        from synapse_sdk._worker.channel import PROTOCOL, Channel
+
+        channel = Channel.on(read, write, lock)
+        version = ".".join(str(part) for part in sys.version_info[:3])
+        channel.send(
+            "hello", protocol=PROTOCOL, python=version, executable=sys.executable, pid=os.getpid()
+        )
         code = _serve(channel, (read, write, lock), sdk)
     except KeyboardInterrupt as error:
-        # Before the action had begun, after its end, or between two inspections.
-        from synapse_sdk._worker.report import failure
+        # While the worker began, before the action had begun, after its end, or between two
+        # inspections: whoever ended it knows, and wants no traceback of ours.
+        if channel is not None and not channel.told:
+            from synapse_sdk._worker.report import failure
 
-        if not channel.told:
             channel.send("error", **failure("keyboard-interrupt", error, message="Aborted"))
         code = 130
     raise SystemExit(code)

@@ -128,6 +128,17 @@ fn a_copy_is_written_where_the_modeline_looks_for_it() {
     let refused = space.synapse(&args).expect(3).json();
     assert!(refused["errors"][0]["hint"].is_string(), "{refused:#}");
     space.synapse(&["schema", "moon"]).expect(2);
+    // What is no configuration takes no configuration's place.
+    let config = space.read("config.yaml");
+    for command in ["schema config", "graph --format json --local"] {
+        let args: Vec<&str> = command
+            .split(' ')
+            .chain(["--output", "config.yaml"])
+            .collect();
+        let refused = space.synapse(&args).expect(2);
+        assert!(refused.stderr.contains("is a configuration"), "{refused:?}");
+    }
+    assert_eq!(space.read("config.yaml"), config);
 }
 
 #[test]

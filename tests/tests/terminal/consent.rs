@@ -55,6 +55,9 @@ fn nothing_is_sent_without_an_answer() {
     let all = interrupted.all();
     assert!(all.contains("interrupted; nothing was sent"), "{all}");
     assert!(interrupted.shows_cursor());
+    let log = space.synapse(&["log"]).expect(0).stdout;
+    assert!(log.contains("exit 1: declined; nothing was sent"), "{log}");
+    assert!(log.contains("interrupted: nothing was sent"), "{log}");
     assert_eq!(site.releases(), 0);
 
     let agreed = Tmux::start(&space, (60, 16), &PUBLISH);
