@@ -14,6 +14,48 @@ use synapse_rules::fileset::read_regular;
 /// How parameters are written, as the guide's troubleshooting has it.
 const HINT: &str = "Verify JSON format: --params '{\"key\": \"value\"}'";
 
+/// Stands for the value of a secret.
+const HIDDEN: &str = "(hidden)";
+/// Words in the name of a parameter whose value is not shown.
+const SECRET: [&str; 9] = [
+    "token",
+    "secret",
+    "passw",
+    "passphrase",
+    "pwd",
+    "auth",
+    "credential",
+    "cookie",
+    "session",
+];
+
+/// Whether the name of a parameter sounds like that of a secret.
+pub fn is_secret(name: &str) -> bool {
+    let name = name.to_lowercase();
+    let whole = name.replace(['_', '-'], "");
+    let is_key = ["apikey", "accesskey", "privatekey", "signingkey"];
+    SECRET.iter().any(|word| name.contains(word)) || is_key.iter().any(|word| whole.contains(word))
+}
+
+/// The same parameters for people and logs: what sounds like a secret is not shown.
+pub fn shown(params: &Value) -> Value {
+    match params {
+        Value::Object(own) => {
+            let shown = own.iter().map(|(name, value)| {
+                let value = if is_secret(name) && !value.is_null() {
+                    HIDDEN.into()
+                } else {
+                    shown(value)
+                };
+                (name.clone(), value)
+            });
+            Value::Object(shown.collect())
+        }
+        Value::Array(own) => own.iter().map(shown).collect(),
+        other => other.clone(),
+    }
+}
+
 /// Reads parameters. `stdin` is read for `-` only.
 pub fn read(given: Option<&str>, cwd: &Path, stdin: impl Read) -> Result<Value, Failure> {
     let Some(given) = given else {
@@ -260,6 +302,36 @@ mod tests {
 
     fn from(given: &str) -> Result<Value, Failure> {
         read(Some(given), Path::new("/nowhere"), io::empty())
+    }
+
+    #[test]
+    fn names_that_sound_like_secrets() {
+        for name in [
+            "token",
+            "api_key",
+            "ApiKey",
+            "api-key",
+            "pwd",
+            "auth",
+            "passphrase",
+            "credentials",
+        ] {
+            assert!(is_secret(name), "{name}");
+        }
+        for name in ["epochs", "dataset", "keypoints", "compass", "key"] {
+            assert!(!is_secret(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn secrets_are_not_shown() {
+        let params = serde_json::json!(
+            {"epochs": 1, "api_key": "hush", "at": [{"pwd": "hush", "x": 2}], "token": null}
+        );
+        let expected = serde_json::json!(
+            {"epochs": 1, "api_key": "(hidden)", "at": [{"pwd": "(hidden)", "x": 2}], "token": null}
+        );
+        assert_eq!(shown(&params), expected);
     }
 
     #[test]

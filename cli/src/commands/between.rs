@@ -16,6 +16,7 @@ use super::log::{entries, find};
 use crate::{
     app::App,
     journal::{Entry, NodeLine, RunLine},
+    params,
     render::{
         Printer,
         between::{self as text, Change, Comparison, FileChange, PluginChange, StageChange},
@@ -24,26 +25,6 @@ use crate::{
 
 /// Past runs of a stage that are looked at: all that the store keeps.
 const HISTORY: usize = 64;
-/// Words in the name of a parameter whose value is not shown.
-const SECRET: [&str; 9] = [
-    "token",
-    "secret",
-    "passw",
-    "passphrase",
-    "pwd",
-    "auth",
-    "credential",
-    "cookie",
-    "session",
-];
-
-/// Whether the name of a parameter sounds like that of a secret.
-fn is_secret(name: &str) -> bool {
-    let name = name.to_lowercase();
-    let whole = name.replace(['_', '-'], "");
-    let is_key = ["apikey", "accesskey", "privatekey", "signingkey"];
-    SECRET.iter().any(|word| name.contains(word)) || is_key.iter().any(|word| whole.contains(word))
-}
 
 /// Runs the command; returns the exit code.
 pub(super) fn run(app: &App, from: &str, to: &str) -> Result<u8, Failure> {
@@ -442,7 +423,7 @@ fn values(
 ) {
     let names: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
     for name in names {
-        let secret = secret || is_secret(name);
+        let secret = secret || params::is_secret(name);
         let full = match path {
             "" => name.clone(),
             path => format!("{path}.{name}"),
@@ -464,25 +445,6 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-
-    #[test]
-    fn names_that_sound_like_secrets() {
-        for name in [
-            "token",
-            "api_key",
-            "ApiKey",
-            "api-key",
-            "pwd",
-            "auth",
-            "passphrase",
-            "credentials",
-        ] {
-            assert!(is_secret(name), "{name}");
-        }
-        for name in ["epochs", "dataset", "keypoints", "compass", "key"] {
-            assert!(!is_secret(name), "{name}");
-        }
-    }
 
     #[test]
     fn secrets_are_only_said_to_have_changed() {

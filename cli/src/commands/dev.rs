@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     io::{self, Read},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -473,7 +473,8 @@ impl<'a> Watch<'a> {
         let reasons = changes.iter().flat_map(|change| &change.reasons);
         let mut subjects = reasons.map(crate::render::dev::subject);
         // Code is what people write; they may save it faster than an action runs.
-        let by_people = subjects.any(|path| path.ends_with(".py"));
+        let by_people =
+            subjects.any(|path| Path::new(&path).extension().is_some_and(|end| end == "py"));
         if by_people || !during && self.ended.elapsed() > SOON {
             self.own_doing = (BTreeSet::new(), 0);
             return;

@@ -15,6 +15,7 @@ use crate::{
     app::App,
     args::{Connection, Place, Runs, RunsCommand},
     credentials::LOCAL,
+    params,
     render::{Printer, progress::Live, runs as text},
 };
 
@@ -340,7 +341,7 @@ fn backend(app: &App) -> Result<Option<Embedded>, Failure> {
 fn object(run: &Run) -> Value {
     json!({
         "id": run.id, "plugin": run.plugin, "version": run.version, "action": run.action,
-        "mode": run.mode, "status": run.status.as_str(), "params": run.params,
+        "mode": run.mode, "status": run.status.as_str(), "params": params::shown(&run.params),
         "meta": run.meta, "progress": run.progress, "metrics": run.metrics,
         "result": run.result, "error": run.error, "exit": run.exit, "pid": run.pid,
         "created": run.created, "started": run.started, "finished": run.finished,

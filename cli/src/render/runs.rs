@@ -6,6 +6,8 @@ use serde_json::Value;
 use synapse_backend::{Run, RunEvent, RunStatus};
 use synapse_rules::{action, worker::protocol::Message};
 
+use crate::params;
+
 use super::{
     BAD, BOLD, DIM, GOOD, Printer, WARN, dataset::table, duration, message, moment, paint,
 };
@@ -53,7 +55,7 @@ pub fn head(printer: &mut Printer, run: &Run) {
         "  begun    {}",
         moment(run.started.unwrap_or(run.created) as i64)
     ));
-    block(printer, "params", &run.params);
+    block(printer, "params", &params::shown(&run.params));
 }
 
 /// What came of a run.
