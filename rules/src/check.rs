@@ -276,16 +276,12 @@ impl Files<'_> {
                 let candidates = action.entrypoint.candidates();
                 candidates.contains(&wrong.path)
             });
-            let (line, column) = (wrong.line, wrong.column);
-            let at = format!("{}:{line}:{column}", self.shown(&wrong.path));
-            let what = format!("{} is no Python: {}", wrong.path, wrong.why);
-            let failure = Failure::user("python-syntax", what).at(at);
             checked.problems.push(Problem {
                 severity: match used {
                     Some(_) => Severity::Error,
                     None => Severity::Warning,
                 },
-                failure: failure.hint("mend that line; Python will refuse the whole file"),
+                failure: wrong.failure(&self.shown(&wrong.path)),
             });
         }
         for (action, why) in inspect::not_found(&sources, &entries)? {

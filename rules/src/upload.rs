@@ -20,6 +20,7 @@ use crate::{
     client::{ClientError, Release, Slot, Upload, Watch},
     config,
     http::Retry,
+    inspect,
     plugin::{self, Plugin},
     target::Target,
 };
@@ -537,7 +538,9 @@ pub fn validate(plugin: &Plugin, store: &dyn Store) -> Result<(), Failure> {
     };
     let found = check(&bytes);
     if found.is_empty() {
-        return Ok(());
+        return config::parse(&bytes, &shown)
+            .config
+            .map_or(Ok(()), |config| all_python(plugin, &config, &sources));
     }
     // Places are those of the file that people can open; what sync mends there is no mistake.
     let written = plugin
@@ -548,6 +551,31 @@ pub fn validate(plugin: &Plugin, store: &dyn Store) -> Result<(), Failure> {
     let written: Vec<_> = written.into_iter().filter(left).collect();
     let shown = if written.is_empty() { &found } else { &written };
     plugin::diagnostics_failure(shown).map_or(Ok(()), Err)
+}
+
+/// Refuses entrypoints whose file Python would refuse. Other files may be anything.
+fn all_python(
+    plugin: &Plugin,
+    config: &config::Config,
+    sources: &dyn Fn(&str) -> Option<Vec<u8>>,
+) -> Result<(), Failure> {
+    let candidates = config
+        .actions
+        .iter()
+        .flat_map(|own| own.entrypoint.candidates());
+    let text = |path: String| Some((path.clone(), String::from_utf8(sources(&path)?).ok()?));
+    let texts = candidates.filter_map(text).collect();
+    let failures = inspect::wrong_syntax(&texts)?.into_iter().map(|wrong| {
+        let file = plugin.source_of(&wrong.path).display().to_string();
+        wrong.failure(&file)
+    });
+    let mut failures: Vec<Failure> = failures.collect();
+    if failures.is_empty() {
+        return Ok(());
+    }
+    let mut first = failures.remove(0);
+    first.more = failures;
+    Err(first)
 }
 
 /// The text of one file inside an archive, when it is there and short enough.

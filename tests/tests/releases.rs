@@ -238,3 +238,25 @@ fn checksums_are_those_of_the_archive() {
         "the embedded backend is no network"
     );
 }
+
+#[test]
+fn what_python_would_refuse_is_no_formal_release() {
+    let space = Space::tiny(PROGRAM, 1);
+    space.write("plugins/p0/plugin/other.py", "def (\n");
+    let publish = ["plugin", "publish", "--local", "--all"];
+    // No action is in it.
+    space.synapse(&publish).expect(0);
+    space.append("plugins/p0/plugin/run.py", "def (\n");
+    let refused = space.synapse(&[&publish[..], &["--bump", "patch"]].concat());
+    let refused = refused.expect(1).stderr;
+    assert!(
+        refused.contains("error: plugin/run.py is no Python: "),
+        "{refused}"
+    );
+    assert!(refused.contains("plugin/run.py:3:5"), "{refused}");
+    assert_eq!(space.releases()["tiny-0"], ["0.1.0"]);
+    // A debug release skips the validation.
+    space
+        .synapse(&[&publish[..], &["--debug"]].concat())
+        .expect(0);
+}

@@ -24,6 +24,16 @@ pub struct Wrong {
     pub why: String,
 }
 
+impl Wrong {
+    /// The same as a failure, in the file as messages call it.
+    pub fn failure(&self, file: &str) -> Failure {
+        let what = format!("{} is no Python: {}", self.path, self.why);
+        Failure::user("python-syntax", what)
+            .at(format!("{file}:{}:{}", self.line, self.column))
+            .hint("mend that line; Python will refuse the whole file")
+    }
+}
+
 /// Where each source that is no Python first goes wrong.
 pub fn wrong_syntax(sources: &BTreeMap<String, String>) -> Result<Vec<Wrong>, Failure> {
     let look = |(path, text): (&String, &String)| {
