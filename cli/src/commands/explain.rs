@@ -145,7 +145,7 @@ impl Explained<'_> {
 }
 
 fn text(printer: &mut Printer, report: &PluginReport, explained: &[Explained<'_>], target: bool) {
-    printer.line(crate::render::publish::name(report));
+    printer.hanging(14, crate::render::publish::name(report));
     let several = explained.iter().filter(|own| own.target.is_some()).count() > 1;
     for own in explained {
         let (stage, past) = (own.stage, &own.past);
@@ -170,20 +170,23 @@ fn text(printer: &mut Printer, report: &PluginReport, explained: &[Explained<'_>
         let to = own.target.filter(|_| several);
         let to = to.map(|to| format!("to {to}: "));
         let head = paint(BOLD, format!("{stage:9}"));
-        printer.line(format!("  {head} {}{state}", to.unwrap_or_default()));
+        printer.hanging(14, format!("  {head} {}{state}", to.unwrap_or_default()));
         if let Some(Decision::Run(reasons)) = decision {
             for reason in reasons {
-                printer.line(format!("            because {reason}"));
+                printer.hanging(14, format!("            because {reason}"));
             }
         }
         if let Some(failure) = failure.filter(|_| stage == "upload") {
-            printer.line(format!("            {failure}"));
+            printer.hanging(14, format!("            {failure}"));
         }
         let Some(last) = past.first() else {
-            printer.line(format!(
-                "            {}",
-                paint(DIM, "it has not run in this workspace")
-            ));
+            printer.hanging(
+                14,
+                format!(
+                    "            {}",
+                    paint(DIM, "it has not run in this workspace")
+                ),
+            );
             continue;
         };
         let found = last.ms == 0 && last.reasons.is_empty();
@@ -192,13 +195,16 @@ fn text(printer: &mut Printer, report: &PluginReport, explained: &[Explained<'_>
         } else {
             "last ran"
         };
-        printer.line(format!(
-            "            {verb} {} ({})",
-            moment(last.at),
-            duration(last.ms)
-        ));
+        printer.hanging(
+            14,
+            format!(
+                "            {verb} {} ({})",
+                moment(last.at),
+                duration(last.ms)
+            ),
+        );
         for reason in &last.reasons {
-            printer.line(format!("            because {reason}"));
+            printer.hanging(14, format!("            because {reason}"));
         }
     }
 }

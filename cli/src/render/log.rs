@@ -16,21 +16,24 @@ pub fn list(printer: &mut Printer, entries: &[&Entry], total: usize) {
     let width = width.max().unwrap_or(1);
     for entry in entries {
         let id = format!("{:>width$}", entry.trailer.id);
-        printer.line(format!(
-            "{}  {}  {:>8}  {}{}  {}",
-            paint(BOLD, id),
-            moment(entry.at),
-            duration(entry.ms),
-            exit(entry),
-            summary(entry),
-            paint(DIM, &entry.line)
-        ));
+        printer.hanging(
+            4,
+            format!(
+                "{}  {}  {:>8}  {}{}  {}",
+                paint(BOLD, id),
+                moment(entry.at),
+                duration(entry.ms),
+                exit(entry),
+                summary(entry),
+                paint(DIM, &entry.line)
+            ),
+        );
     }
     if entries.len() < total {
-        printer.line(format!(
-            "{} of {total}; -n {total} lists all",
-            entries.len()
-        ));
+        printer.hanging(
+            4,
+            format!("{} of {total}; -n {total} lists all", entries.len()),
+        );
     }
 }
 
@@ -125,51 +128,57 @@ fn why(entry: &Entry) -> Option<String> {
 
 /// One of them whole.
 pub fn whole(printer: &mut Printer, entry: &Entry) {
-    printer.line(format!(
-        "{}  synapse {}",
-        paint(BOLD, entry.trailer.id),
-        entry.line
-    ));
-    printer.line(format!(
-        "    {}, {}, exit code {}",
-        moment(entry.at),
-        duration(entry.ms),
-        entry.exit
-    ));
+    printer.hanging(
+        4,
+        format!("{}  synapse {}", paint(BOLD, entry.trailer.id), entry.line),
+    );
+    printer.hanging(
+        4,
+        format!(
+            "    {}, {}, exit code {}",
+            moment(entry.at),
+            duration(entry.ms),
+            entry.exit
+        ),
+    );
     if !entry.scope.is_empty() {
         let to = match entry.targets.as_slice() {
             [] => String::new(),
             targets => format!(", to {}", targets.join(" and ")),
         };
-        printer.line(format!("    in {}{to}", entry.scope));
+        printer.hanging(4, format!("    in {}{to}", entry.scope));
     }
     let summary = summary(entry);
     if !summary.is_empty() {
-        printer.line(format!("    {}{summary}", exit(entry)));
+        printer.hanging(4, format!("    {}{summary}", exit(entry)));
     }
     if let Some(counts) = &entry.counts {
-        printer.line(format!(
-            "    {} ran, {} known, {}",
-            count(counts.nodes_run, "stage"),
-            count(counts.nodes_hit, "result"),
-            count(counts.requests, "request")
-        ));
+        printer.hanging(
+            4,
+            format!(
+                "    {} ran, {} known, {}",
+                count(counts.nodes_run, "stage"),
+                count(counts.nodes_hit, "result"),
+                count(counts.requests, "request")
+            ),
+        );
     }
     if let Some(run) = &entry.run {
         if !run.environment.is_empty() {
-            printer.line(format!("    environment: {}", run.environment));
+            printer.hanging(4, format!("    environment: {}", run.environment));
         }
         if let Some(id) = run.id.map(|id| id.to_string()).or_else(|| run.job.clone()) {
-            printer.line(format!(
-                "    `synapse runs show {id}` shows its logs and result"
-            ));
+            printer.hanging(
+                4,
+                format!("    `synapse runs show {id}` shows its logs and result"),
+            );
         }
     }
     let mut at = "";
     for node in &entry.nodes {
         if node.plugin != at {
             at = &node.plugin;
-            printer.line(head(entry, at));
+            printer.hanging(4, head(entry, at));
         }
         let to = node.target.as_ref().filter(|_| entry.targets.len() > 1);
         let to = to.map(|to| format!(" to {to}")).unwrap_or_default();
@@ -177,14 +186,14 @@ pub fn whole(printer: &mut Printer, entry: &Entry) {
             Some(code) => paint(BAD, format!("failed: {code}")),
             None => duration(node.ms),
         };
-        printer.line(format!("  {:9}{to} {took}", node.stage));
+        printer.hanging(4, format!("  {:9}{to} {took}", node.stage));
         for reason in &node.reasons {
-            printer.line(format!("            because {reason}"));
+            printer.hanging(4, format!("            because {reason}"));
         }
     }
     let told = |own: &&PluginLine| !entry.nodes.iter().any(|node| node.plugin == own.plugin);
     for own in entry.plugins.iter().filter(told) {
-        printer.line(head(entry, &own.plugin));
+        printer.hanging(4, head(entry, &own.plugin));
     }
 }
 
