@@ -111,7 +111,9 @@ fn misused(error: &clap::Error) -> u8 {
     let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
     let at = misuse::meant(&root, &arguments);
     if arguments.is_empty() || (error.kind() == ErrorKind::DisplayHelp && at.is_empty()) {
-        Printer::stdout(&output).text(overview::help(root));
+        let mut printer = Printer::stdout(&output);
+        let help = overview::help(root, printer.columns());
+        printer.text(help);
         return 0;
     }
     if !error.use_stderr() {

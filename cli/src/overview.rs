@@ -54,11 +54,11 @@ const PARTED: [&str; 2] = ["plugin", "dev"];
 
 /// Longest text about a command that is not cut at a comma.
 const ENOUGH: usize = 55;
-/// Columns of the overview.
+/// Columns of the overview where no terminal is narrower.
 const COLUMNS: usize = 80;
 
 /// The overview: headings and commands, each with the first sentence about it.
-pub fn text(root: &Command) -> String {
+pub fn text(root: &Command, columns: usize) -> String {
     let style = root.get_styles().get_header();
     let mut rows: Vec<(&str, Vec<(String, String)>)> = Vec::new();
     for (heading, names) in GROUPS {
@@ -80,7 +80,7 @@ pub fn text(root: &Command) -> String {
             let literal = root.get_styles().get_literal();
             let pad = " ".repeat(widest - name.len());
             let line = format!("  {literal}{name}{literal:#}{pad}  {about}");
-            let line = super::render::fit::wrapped(&line, Some(COLUMNS), widest + 4);
+            let line = super::render::fit::wrapped(&line, Some(columns), widest + 4);
             let _ = writeln!(out, "{line}");
         }
         out.push('\n');
@@ -145,8 +145,9 @@ fn leftovers(root: &Command) -> Vec<(String, String)> {
 }
 
 /// The help of the whole: the overview in place of clap's list, and the options in short.
-pub fn help(root: Command) -> String {
-    let overview = text(&root);
+pub fn help(root: Command, columns: Option<usize>) -> String {
+    let columns = columns.map_or(COLUMNS, |own| own.min(COLUMNS));
+    let overview = text(&root, columns);
     let template = format!(
         "{{about-with-newline}}\n{{usage-heading}} {{usage}}\n\n{overview}{{options-heading}}\n{{options}}{{after-help}}"
     );
@@ -160,7 +161,7 @@ pub fn help(root: Command) -> String {
             .help("Colour the output: auto, always or never")
     });
     let help = root
-        .term_width(COLUMNS)
+        .term_width(columns)
         .help_template(template)
         .render_help();
     let help = help.ansi().to_string();

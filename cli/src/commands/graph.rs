@@ -17,7 +17,7 @@ use crate::{
     render::{
         Printer, document,
         error::{self, ErrorObject},
-        graph as text,
+        fit, graph as text,
     },
     select::{self, Otherwise},
 };
@@ -118,7 +118,12 @@ fn write(
                 targets => format!("to {}", targets.join(" and ")),
             };
             let tree = text::tree(drawing, full || app.output.verbose);
-            format!("{tree}{}; {to}\n", text::sums(drawing))
+            let whole = format!("{tree}{}; {to}", text::sums(drawing));
+            let columns = printer.columns().filter(|_| file.is_none());
+            let lines = whole
+                .lines()
+                .map(|line| fit::wrapped(line, columns, 12) + "\n");
+            lines.collect()
         }
         GraphFormat::Svg => text::picture(&drawn()),
         GraphFormat::Dot => text::dot(&drawn()),

@@ -8,7 +8,7 @@ use std::{
 
 use synapse_tests::{Run, Space, space};
 
-use crate::{PROGRAM, settled};
+use crate::{PROGRAM, in_shell, settled};
 
 /// Each with one error, one hint, and its exit code.
 fn table(space: &Space, cases: &[(&[&str], i32)]) -> String {
@@ -150,6 +150,10 @@ fn alone_it_gives_an_overview() {
     assert_eq!(space.synapse(&["-h"]).expect(0).stdout, help.stdout);
     let wide: Vec<&str> = help.stdout.lines().filter(|line| line.len() > 80).collect();
     assert!(wide.is_empty(), "{wide:?}");
+    // In a narrow terminal no word is broken.
+    let narrow = in_shell(&space, (60, 80), &[]).wait_for("exit 0");
+    let hung = format!("into object\n{:24}stores only\n", "");
+    assert!(narrow.contains(&hung), "{narrow}");
     // A program gets a document.
     let document = space.synapse(&["--json"]).expect(2).json();
     assert_eq!(document["errors"][0]["code"], "usage", "{document:#}");
